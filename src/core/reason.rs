@@ -1,0 +1,107 @@
+//! Why something was rejected, dropped, cut short, evicted or done in another way than asked.
+//!
+//! Each such event of the node is one of these values. It feeds a counter, a rate-limited log line, `explain`
+//! and the manual: the table below is the only place where a reason is declared.
+
+/// What the table says about one reason.
+pub struct Meaning {
+    pub reason: Reason,
+    /// Name in counters, logs and JSON, in snake case.
+    pub name: &'static str,
+    /// What happened.
+    pub meaning: &'static str,
+    /// What its reader can do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($($variant:ident $name:literal $meaning:literal $remedy:literal;)*) => {
+        /// Why something was not done, or not done as asked.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $(#[doc = $meaning] $variant,)* }
+
+        /// Every reason once, in the order of the enum.
+        pub const REASONS: &[Meaning] = &[
+            $(Meaning { reason: Reason::$variant, name: $name, meaning: $meaning, remedy: $remedy },)*
+        ];
+    };
+}
+
+reasons! {
+    FunctionNotFound "function_not_found" "No node offers a function of that name, id, version, resources and cluster." "Ask `mpreg client functions` what is offered; compare name, version constraint, locs and target cluster.";
+    CallFailed "call_failed" "The function was called and answered with an error, or its arguments do not fit." "Read the details of the error; they come from the function.";
+    BadRequest "bad_request" "A request was JSON but not a message of its role." "Compare the member that the error names with the protocol.";
+    BadFrame "bad_frame" "A frame was not a JSON object, so nobody could be answered." "Find the client by the address in the log; it does not speak this protocol.";
+    UnknownRole "unknown_role" "A message had a role that a node does not serve." "Use one of the roles rpc, pubsub-publish, pubsub-subscribe, pubsub-unsubscribe.";
+    Cycle "cycle" "Commands of one request refer to each other in a circle." "Rename a command, or remove one of the references that the error names.";
+    BadVersionConstraint "bad_version_constraint" "A version constraint could not be read." "Write it as in `>=1.2,<2`, `^1.4` or `~1.4.2`.";
+    DeadlinePassed "deadline_passed" "A call did not end within its time." "Look at the function that the error names; raise fabric.rpc_timeout or the function's timeout if it is meant to take that long.";
+    PendingCallsLimit "pending_calls_limit" "More calls are under way than limits.pending_calls_max allows." "Slow down, or raise limits.pending_calls_max.";
+    MessageTooLarge "message_too_large" "A message was larger than listen.max_message." "Send less at once, or raise listen.max_message.";
+    ConnectionsLimit "connections_limit" "More connections were opened than listen.max_connections allows." "Close idle clients, or raise listen.max_connections.";
+    HandshakeTimeout "handshake_timeout" "A connection did not finish its handshake in time." "Usually a port scanner or a stalled client; the address is in the log.";
+    HandshakeRefused "handshake_refused" "A connection asked for something other than a WebSocket upgrade, or its TLS handshake failed." "Check the scheme and port that the client uses.";
+    PeerSilent "peer_silent" "A connection answered no ping within its time and was closed." "The other end is gone or stuck.";
+    OutboundLimit "outbound_limit" "A connection did not read, and its share of memory (limits.outbound_per_link) was used up." "The other end reads too slowly.";
+    SlowSubscriberDropOldest "slow_subscriber_drop_oldest" "A subscriber read too slowly and lost its oldest waiting message." "Read faster, raise pubsub.outbound_per_subscription, or choose another pubsub.slow_subscriber.";
+    SlowSubscriberDropNewest "slow_subscriber_drop_newest" "A subscriber read too slowly and lost the newest message." "Read faster, raise pubsub.outbound_per_subscription, or choose another pubsub.slow_subscriber.";
+    SlowSubscriberDisconnected "slow_subscriber_disconnected" "A subscriber read too slowly and was disconnected." "Read faster, raise pubsub.outbound_per_subscription, or choose another pubsub.slow_subscriber.";
+    SubscriptionsLimit "subscriptions_limit" "A connection asked for more subscriptions than limits.subscriptions_per_connection." "Use patterns instead of many topics, or raise the limit.";
+    ReservedTopic "reserved_topic" "A client published on a topic below mpreg., which belongs to the nodes." "Publish on another topic.";
+    UnknownSubscription "unknown_subscription" "A client ended a subscription that its connection does not have." "Subscriptions belong to the connection that made them.";
+    BacklogEvicted "backlog_evicted" "A stored message was dropped because limits.backlog or its age was reached." "Raise limits.backlog if late subscribers need more.";
+    MemoryLimit "memory_limit" "The accounted memory reached limits.memory." "Raise limits.memory, or look at `mpreg ctl status` for who uses it.";
+    WorkerFailed "worker_failed" "A worker process ended while it served a call." "Read the log line with its exit status and its error stream.";
+    WorkerUnavailable "worker_unavailable" "A function has no running worker." "Read the log for why its worker ends or cannot be started.";
+    WorkerGarbage "worker_garbage" "A worker wrote a line that is no JSON-RPC answer." "Workers must write only answers to stdout; put everything else on stderr.";
+    ResultTooLarge "result_too_large" "An answer was larger than listen.max_message." "Return less at once, or raise listen.max_message.";
+    PolicyDenied "policy_denied" "Namespace policy hides something from its viewer." "See namespace_status for the rule that decided.";
+    RateLimited "rate_limited" "A viewer asked more often than discovery.rate_limit allows." "Ask less often, or raise discovery.rate_limit.requests.";
+    CredentialRefused "credential_refused" "A connection sent a token that belongs to no tenant." "Check the token against tenants.credential.";
+    ClusterRefused "cluster_refused" "A node of a cluster that federation does not allow tried to connect." "See [federation].";
+    PeerDeparted "peer_departed" "A node that said goodbye tried to return as the same instance within its grace." "It may return with a new instance, or after peers.goodbye_grace.";
+    NotEntitled "not_entitled" "A peer spoke for a node or cluster that it is not entitled to speak for." "Only a node itself, or its own cluster, may announce or remove its entries.";
+    EntryExpired "entry_expired" "A catalog entry arrived after its lease had ended." "Check the clock of the node that sent it.";
+    EntryStale "entry_stale" "A catalog entry is older than the one already known." "Nothing; it is normal after reconnects.";
+    EntryConflict "entry_conflict" "A function name is bound to another id, or an id to another name." "Use one id for one name everywhere.";
+    EntryMalformed "entry_malformed" "A catalog entry could not be read." "See the log for the peer and the field.";
+    CatalogLimit "catalog_limit" "A cluster announced more entries than limits.catalog_entries_per_cluster." "Raise the limit if the entries are wanted.";
+    GossipMalformed "gossip_malformed" "A gossip message could not be read; the link stays." "See the log for the peer and the field.";
+    GossipUnknownKind "gossip_unknown_kind" "A gossip message was of a kind this node does not know." "Nothing; newer nodes may say more.";
+    HopBudget "hop_budget" "A message was forwarded as often as its hop budget allows." "Shorten the path, or raise fabric.max_hops.";
+    RouteLoop "route_loop" "A message came back to a node it had already passed." "See `mpreg explain` for the path.";
+    NoRoute "no_route" "The target is known but no link leads to it." "See `mpreg client list-peers` for the links that are up.";
+    LinkLost "link_lost" "The link to the node that ran a call was lost before it answered." "The call may or may not have run; repeat it only if that does no harm.";
+    Stopping "stopping" "The node is shutting down and takes no new work." "Use another node.";
+    ResultNotUnderstood "result_not_understood" "An answer from elsewhere belongs to no waiting call." "Nothing; it came too late or twice.";
+}
+
+impl Reason {
+    pub fn meaning(self) -> &'static Meaning {
+        &REASONS[self as usize]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.meaning().name
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum_and_names_are_unique() {
+        let mut names: Vec<_> = REASONS.iter().map(|m| m.name).collect();
+        assert!(REASONS.iter().enumerate().all(|(i, m)| m.reason as usize == i));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), REASONS.len());
+    }
+}
