@@ -1,1 +1,4 @@
-//! drive
+//! The dull side: listeners, dialers, TLS, timers, workers, signals, logs. It does what the core says.
+
+pub mod counters;
+pub mod log;

@@ -1,0 +1,48 @@
+//! Counters: one for each reason, and the few totals that the node itself reports.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::core::reason::{REASONS, Reason};
+
+/// Counts since the start; reading and adding never block.
+pub struct Counters {
+    reasons: Box<[AtomicU64]>,
+    pub requests: AtomicU64,
+    pub commands: AtomicU64,
+    pub published: AtomicU64,
+    pub delivered: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            reasons: REASONS.iter().map(|_| AtomicU64::new(0)).collect(),
+            requests: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Counters {
+    pub fn count(&self, reason: Reason) {
+        self.count_many(reason, 1);
+    }
+
+    pub fn count_many(&self, reason: Reason, times: u64) {
+        if let Some(counter) = self.reasons.get(reason as usize) {
+            counter.fetch_add(times, Relaxed);
+        }
+    }
+
+    /// Every reason that has happened, with how often.
+    pub fn seen(&self) -> Vec<(Reason, u64)> {
+        REASONS
+            .iter()
+            .zip(&self.reasons)
+            .map(|(meaning, count)| (meaning.reason, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
