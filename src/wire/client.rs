@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::core::error::{CallError, TIMED_OUT};
 use crate::core::reason::Reason;
+use crate::core::rpc::text::clipped;
 use crate::wire::json;
 use scalar::Fault;
 
@@ -162,7 +163,7 @@ pub fn read(frame: &[u8]) -> Result<Message<'_>, Unreadable> {
         None => return envelope.unknown_role(Cow::Borrowed(NO_ROLE)),
         Some(raw) => match json::text(raw) {
             None if raw.get() == "null" => return envelope.unknown_role(Cow::Borrowed(NO_ROLE)),
-            None => return envelope.unknown_role(Cow::Owned(scalar::clipped(raw.get()))),
+            None => return envelope.unknown_role(Cow::Owned(clipped(raw.get(), scalar::CLIPPED_CHARS))),
             Some(text) => match Role::from_wire(&text) {
                 Some(role) => role,
                 None => return envelope.unknown_role(text),
@@ -342,7 +343,7 @@ impl<'a> Envelope<'a> {
         message.publish(u).map_err(|fault| fault.below("message"))
     }
 
-    fn subscribe(&self, u: &Cow<'a, str>) -> Result<Subscribe, Fault> {
+    fn subscribe(&self, u: &str) -> Result<Subscribe, Fault> {
         let raw = self.subscription.ok_or_else(|| Fault::missing("subscription"))?;
         let Ok(Slot(Some(subscription))) = serde_json::from_str::<Slot<SubscriptionFields<'a>>>(raw.get())
         else {
@@ -433,7 +434,7 @@ struct SubscriptionFields<'a> {
 }
 
 impl<'a> SubscriptionFields<'a> {
-    fn subscribe(&self, u: &Cow<'a, str>) -> Result<Subscribe, Fault> {
+    fn subscribe(&self, u: &str) -> Result<Subscribe, Fault> {
         let raw = self.patterns.ok_or_else(|| Fault::missing("patterns"))?;
         let List(slots): List<PatternFields<'a>> = serde_json::from_str(raw.get())
             .map_err(|_| Fault::wrong("patterns", "an array of patterns", raw))?;
@@ -449,7 +450,7 @@ impl<'a> SubscriptionFields<'a> {
             patterns.push(scalar::text("pattern", fields.pattern).map_err(at)?.into_owned());
         }
         Ok(Subscribe {
-            u: u.clone().into_owned(),
+            u: u.to_owned(),
             subscription_id: scalar::text("subscription_id", self.subscription_id)?.into_owned(),
             patterns,
             subscriber: scalar::text("subscriber", self.subscriber)?.into_owned(),

@@ -159,18 +159,13 @@ pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The value of a member of an object, the last one of that name; `None` for other values too.
 pub fn get<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    navigate(object, std::iter::once(name))
+    serde_json::from_slice(navigate(object.get().as_bytes(), &[name])?).ok()
 }
 
 /// The value at the end of a path of member names, in one pass over the text whatever the length of the path.
 /// Arrays have no index; of members of one name the last counts, at every step.
-pub fn navigate<'a, 'p>(root: &'a RawValue, path: impl Iterator<Item = &'p str>) -> Option<&'a RawValue> {
-    let path: Vec<&str> = path.collect();
-    if path.is_empty() {
-        return Some(root);
-    }
-    let range = walk(root.get().as_bytes(), &path)?;
-    serde_json::from_str(root.get().get(range)?).ok()
+pub fn navigate<'a>(root: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
+    if path.is_empty() { Some(root) } else { root.get(walk(root, path)?) }
 }
 
 /// The elements of an array, still text; `None` for other values.
@@ -469,7 +464,7 @@ fn walk(json: &[u8], path: &[&str]) -> Option<Range<usize>> {
                 let colon = skip_blanks(json, name.range.end);
                 let value = skip_blanks(json, colon + 1);
                 let step = path.get(matched)?;
-                if !name.text(json).is_some_and(|n| n == *step) {
+                if name.text(json).is_none_or(|n| n != *step) {
                     at = skip_value(json, value)?;
                     continue;
                 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::core::rpc::text::clipped;
 use crate::wire::json::{self, Kind};
 
 /// What is wrong with which member.
@@ -27,7 +28,7 @@ impl Fault {
     pub fn wrong(member: &str, wanted: &str, raw: &RawValue) -> Fault {
         let seen = match json::kind(raw) {
             Kind::Null => "null".to_owned(),
-            Kind::Number | Kind::Boolean => clipped(raw.get()),
+            Kind::Number | Kind::Boolean => clipped(raw.get(), CLIPPED_CHARS),
             // Of the wanted kind, then, but not with the right content.
             kind if wanted.starts_with(&kind.to_string()) => "this one".to_owned(),
             kind => kind.to_string(),
@@ -130,14 +131,6 @@ pub fn given(raw: Option<&RawValue>) -> Option<&RawValue> {
     raw.filter(|raw| raw.get() != "null")
 }
 
-/// The beginning of a text that a stranger chose the length of.
-pub fn clipped(text: &str) -> String {
-    match text.char_indices().nth(CLIPPED_CHARS) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 fn number(raw: &RawValue) -> Option<f64> {
     let number = match json::kind(raw) {
         Kind::Number => raw.get().parse().ok()?,
@@ -151,4 +144,4 @@ fn number(raw: &RawValue) -> Option<f64> {
 const YES: &[&str] = &["1", "on", "t", "true", "y", "yes"];
 const NO: &[&str] = &["0", "off", "f", "false", "n", "no"];
 /// Enough to recognise a value in an error.
-const CLIPPED_CHARS: usize = 80;
+pub const CLIPPED_CHARS: usize = 80;
