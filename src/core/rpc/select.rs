@@ -1,0 +1,192 @@
+//! Where a command runs, and if nowhere, why (client.md 2.6).
+//!
+//! Choosing is a pure function over the endpoints of a snapshot. The own cluster comes before others, within it the
+//! own node, then the lowest load, then the highest version; ties are broken by name, never by chance. A failure
+//! says which demand nothing fulfils and what there is instead, in a text of bounded length.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use semver::Version;
+
+use crate::core::error::CallError;
+use crate::core::rpc::text::{clipped, listed};
+use crate::core::rpc::version::Constraint;
+use crate::wire::client::Command;
+
+/// A place where a function is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    pub name: &'a str,
+    pub function_id: &'a str,
+    pub version: &'a Version,
+    pub resources: &'a [Arc<str>],
+    pub cluster: &'a str,
+    pub node: &'a str,
+    pub load: f64,
+    /// Served by this node itself.
+    pub local: bool,
+}
+
+/// What a command asks of its endpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demands<'a> {
+    pub fun: &'a str,
+    pub function_id: Option<&'a str>,
+    pub constraint: Option<&'a Constraint>,
+    /// The constraint as it was written, for the text of a failure.
+    pub constraint_text: &'a str,
+    pub locs: &'a [Cow<'a, str>],
+    pub target_cluster: Option<&'a str>,
+}
+
+impl<'a> Demands<'a> {
+    pub fn of(command: &'a Command<'a>, constraint: Option<&'a Constraint>) -> Demands<'a> {
+        Demands {
+            fun: &command.fun,
+            function_id: command.function_id.as_deref(),
+            constraint,
+            constraint_text: command.version_constraint.as_deref().unwrap_or_default(),
+            locs: &command.locs,
+            target_cluster: command.target_cluster.as_deref(),
+        }
+    }
+}
+
+/// Chooses among the endpoints of `candidates`, which may hold other functions too. Without a match the error is 1001.
+pub fn choose<'a>(
+    candidates: impl Iterator<Item = Candidate<'a>> + Clone,
+    demands: &Demands<'_>,
+    own_cluster: &str,
+) -> Result<Candidate<'a>, CallError> {
+    candidates
+        .clone()
+        .filter(|c| DEMANDS.iter().all(|demand| demand.is_met(c, demands)))
+        .min_by(|a, b| order(a, b, demands, own_cluster))
+        .ok_or_else(|| explain(candidates, demands))
+}
+
+/// The first is the better one.
+fn order(a: &Candidate<'_>, b: &Candidate<'_>, demands: &Demands<'_>, own_cluster: &str) -> Ordering {
+    let rank = |c: &Candidate<'_>| {
+        // Who does not ask for a pre-release gets one only where nothing else is offered.
+        let unasked = demands.constraint.is_none_or(Constraint::is_any) && !c.version.pre.is_empty();
+        (unasked, c.cluster != own_cluster, !c.local)
+    };
+    rank(a)
+        .cmp(&rank(b))
+        .then_with(|| a.load.total_cmp(&b.load))
+        .then_with(|| b.version.cmp(a.version))
+        .then_with(|| (a.cluster, a.node, a.function_id).cmp(&(b.cluster, b.node, b.function_id)))
+}
+
+/// What can be asked for, in the order in which a failure is explained.
+#[derive(Clone, Copy)]
+enum Demand {
+    Name,
+    Id,
+    Version,
+    Resources,
+    Cluster,
+}
+
+const DEMANDS: &[Demand] = &[Demand::Name, Demand::Id, Demand::Version, Demand::Resources, Demand::Cluster];
+
+impl Demand {
+    fn is_met(self, c: &Candidate<'_>, demands: &Demands<'_>) -> bool {
+        match self {
+            Demand::Name => c.name == demands.fun,
+            Demand::Id => demands.function_id.is_none_or(|id| id == c.function_id),
+            Demand::Version => demands.constraint.is_none_or(|constraint| constraint.accepts(c.version)),
+            Demand::Resources => demands.locs.iter().all(|loc| c.resources.iter().any(|r| **r == **loc)),
+            Demand::Cluster => demands.target_cluster.is_none_or(|cluster| cluster == c.cluster),
+        }
+    }
+
+    /// What was looked for.
+    fn wanted(self, demands: &Demands<'_>) -> String {
+        let short = |text: &str| clipped(text, TEXT_CHARS_MAX);
+        match self {
+            Demand::Name => "has that name".to_owned(),
+            Demand::Id => format!("has function_id {}", short(demands.function_id.unwrap_or_default())),
+            Demand::Version => format!("has version {}", short(demands.constraint_text)),
+            Demand::Resources => {
+                format!("has the resources {}", listed(demands.locs.iter().map(|loc| &**loc)))
+            }
+            Demand::Cluster => format!("is in cluster {}", short(demands.target_cluster.unwrap_or_default())),
+        }
+    }
+
+    /// What an endpoint has in its place.
+    fn offered(self, c: &Candidate<'_>) -> String {
+        match self {
+            Demand::Name => c.name.to_owned(),
+            Demand::Id => c.function_id.to_owned(),
+            Demand::Version => c.version.to_string(),
+            Demand::Resources if c.resources.is_empty() => "no resources".to_owned(),
+            Demand::Resources => {
+                c.resources.iter().take(RESOURCES_MAX).map(|r| &**r).collect::<Vec<_>>().join("+")
+            }
+            Demand::Cluster => c.cluster.to_owned(),
+        }
+    }
+}
+
+/// Takes one demand after the other and names the first that leaves nothing.
+fn explain<'a>(candidates: impl Iterator<Item = Candidate<'a>> + Clone, demands: &Demands<'_>) -> CallError {
+    let not_found = CallError::not_found(demands.fun);
+    for (met, demand) in DEMANDS.iter().enumerate().skip(1) {
+        let before = DEMANDS.get(..met).unwrap_or_default();
+        let left = || candidates.clone().filter(|c| before.iter().all(|d| d.is_met(c, demands)));
+        if left().any(|c| demand.is_met(&c, demands)) {
+            continue;
+        }
+        // Sorted and bounded, so that a text is the same for the same catalog.
+        let mut offered = BTreeSet::new();
+        let mut more = false;
+        for candidate in left() {
+            offered.insert(demand.offered(&candidate));
+            if offered.len() > OFFERED_MAX {
+                offered.pop_last();
+                more = true;
+            }
+        }
+        if offered.is_empty() {
+            return not_found;
+        }
+        let text = format!(
+            "Command not found: {} (no endpoint{} {}; offered: {}{})",
+            clipped(demands.fun, FUN_CHARS_MAX),
+            among(before, demands),
+            demand.wanted(demands),
+            listed(offered.iter().map(String::as_str)),
+            if more { " and others" } else { "" },
+        );
+        return CallError { details: Some(text.into()), ..not_found };
+    }
+    not_found
+}
+
+/// The demands that narrowed the choice before.
+fn among(before: &[Demand], demands: &Demands<'_>) -> String {
+    let asked: Vec<String> = before
+        .iter()
+        .filter(|demand| match demand {
+            Demand::Name => false,
+            Demand::Id => demands.function_id.is_some(),
+            Demand::Version => demands.constraint.is_some_and(|c| !c.is_any()),
+            Demand::Resources => !demands.locs.is_empty(),
+            Demand::Cluster => demands.target_cluster.is_some(),
+        })
+        .map(|demand| demand.wanted(demands))
+        .collect();
+    if asked.is_empty() { String::new() } else { format!(" that {}", asked.join(" and ")) }
+}
+
+/// With these no part of the text is longer than about 500 characters, nor the whole than 1500.
+const TEXT_CHARS_MAX: usize = 60;
+const FUN_CHARS_MAX: usize = 150;
+const OFFERED_MAX: usize = 8;
+const RESOURCES_MAX: usize = 6;

@@ -1,0 +1,133 @@
+//! What a node sends to a client, appended to a buffer in the order of members of client.md 2.2 and 5.1.
+//!
+//! Values that are passed on are copied as text. A message for many subscribers is written once
+//! ([`message_body`]); each notification is that text between a head and a short tail.
+
+use bytes::Bytes;
+
+use super::Publish;
+use crate::core::error::CallError;
+use crate::wire::json;
+
+/// A response with results: the pieces of `r` in their order, intermediate results and summary already as JSON.
+pub fn response<'p>(
+    out: &mut Vec<u8>,
+    u: &str,
+    results: impl IntoIterator<Item = (&'p str, &'p [u8])>,
+    intermediate_results: &[u8],
+    execution_summary: Option<&[u8]>,
+) {
+    out.extend_from_slice(b"{\"r\":");
+    object(out, results);
+    out.extend_from_slice(b",\"error\":null,\"u\":");
+    json::push_text(out, u);
+    out.extend_from_slice(b",\"intermediate_results\":[");
+    out.extend_from_slice(intermediate_results);
+    out.extend_from_slice(b"],\"execution_summary\":");
+    out.extend_from_slice(execution_summary.unwrap_or(b"null"));
+    out.push(b'}');
+}
+
+/// A response to a message of a peer: `r` is one value and not an object by command (client.md 1.6).
+pub fn plain_response(out: &mut Vec<u8>, u: &str, r: &[u8]) {
+    out.extend_from_slice(b"{\"r\":");
+    out.extend_from_slice(r);
+    out.extend_from_slice(b",\"error\":null,\"u\":");
+    json::push_text(out, u);
+    out.extend_from_slice(b",\"intermediate_results\":[],\"execution_summary\":null}");
+}
+
+/// A response that says why there are no results.
+pub fn error(out: &mut Vec<u8>, u: &str, error: &CallError) {
+    out.extend_from_slice(b"{\"r\":null,\"error\":");
+    json::push(out, error);
+    out.extend_from_slice(b",\"u\":");
+    json::push_text(out, u);
+    out.extend_from_slice(b",\"intermediate_results\":[],\"execution_summary\":null}");
+}
+
+/// The answer to a pub/sub message. `error` is null on success; the reference never says why something failed.
+pub fn ack(out: &mut Vec<u8>, u: &str, outcome: Result<(), &str>) {
+    out.extend_from_slice(b"{\"role\":\"pubsub-ack\",\"operation_id\":");
+    json::push_text(out, u);
+    match outcome {
+        Ok(()) => out.extend_from_slice(b",\"success\":true,\"error\":null"),
+        Err(why) => {
+            out.extend_from_slice(b",\"success\":false,\"error\":");
+            json::push_text(out, why);
+        }
+    }
+    out.extend_from_slice(b",\"u\":");
+    json::push_joined(out, "ack_", u);
+    out.push(b'}');
+}
+
+/// The member `message` of every notification of one published message, with its defaults filled in.
+pub fn message_body(message: &Publish<'_>) -> Bytes {
+    let mut out = Vec::with_capacity(message.payload.get().len() + MESSAGE_ROOM_BYTES);
+    out.extend_from_slice(b"{\"topic\":");
+    json::push_text(&mut out, &message.topic);
+    out.extend_from_slice(b",\"payload\":");
+    out.extend_from_slice(message.payload.get().as_bytes());
+    out.extend_from_slice(b",\"timestamp\":");
+    json::push_float(&mut out, message.timestamp);
+    out.extend_from_slice(b",\"message_id\":");
+    json::push_text(&mut out, &message.message_id);
+    out.extend_from_slice(b",\"publisher\":");
+    json::push_text(&mut out, &message.publisher);
+    out.extend_from_slice(b",\"headers\":");
+    out.extend_from_slice(message.headers.map_or("{}", |raw| raw.get()).as_bytes());
+    out.extend_from_slice(b",\"routing_path\":");
+    out.extend_from_slice(message.routing_path.map_or("null", |raw| raw.get()).as_bytes());
+    out.extend_from_slice(b",\"current_hop\":");
+    json::push(&mut out, &message.current_hop);
+    out.push(b'}');
+    out.into()
+}
+
+/// One notification: the shared body, then what belongs to the subscription.
+pub fn notification(out: &mut Vec<u8>, body: &[u8], message_id: &str, subscription_id: &str) {
+    out.reserve(body.len() + NOTIFICATION_ROOM_BYTES + message_id.len() + 2 * subscription_id.len());
+    out.extend_from_slice(NOTIFICATION_HEAD);
+    out.extend_from_slice(body);
+    notification_tail(out, "notification_", message_id, subscription_id);
+}
+
+/// What comes after the body of a notification, for senders that write head, body and tail as separate slices.
+/// `prefix` is `notification_`, or `backlog_` for what was kept before the subscription.
+pub fn notification_tail(out: &mut Vec<u8>, prefix: &str, message_id: &str, subscription_id: &str) {
+    out.extend_from_slice(b",\"subscription_id\":");
+    json::push_text(out, subscription_id);
+    out.extend_from_slice(b",\"u\":");
+    json::push_text(out, prefix);
+    // Three texts in one string: the quotes where they meet are taken out again.
+    out.pop();
+    let seam = out.len();
+    json::push_joined(out, message_id, "_");
+    out.remove(seam);
+    out.pop();
+    let seam = out.len();
+    json::push_text(out, subscription_id);
+    out.remove(seam);
+    out.push(b'}');
+}
+
+/// An object from raw pieces.
+pub fn object<'p>(out: &mut Vec<u8>, members: impl IntoIterator<Item = (&'p str, &'p [u8])>) {
+    out.push(b'{');
+    for (index, (name, value)) in members.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json::push_text(out, name);
+        out.push(b':');
+        out.extend_from_slice(value);
+    }
+    out.push(b'}');
+}
+
+/// What comes before the body of a notification.
+pub const NOTIFICATION_HEAD: &[u8] = b"{\"role\":\"pubsub-notification\",\"message\":";
+/// Room for the names and ids around a payload of usual size; more is allocated when needed.
+const MESSAGE_ROOM_BYTES: usize = 320;
+const NOTIFICATION_ROOM_BYTES: usize = 128;

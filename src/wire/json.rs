@@ -1,0 +1,541 @@
+//! Tools over JSON as text: what a node only passes on is copied, cut and joined as it came, never parsed into a tree.
+//!
+//! Everything here except [`Json::parse`] and [`document`] starts from text that `serde_json` has already accepted
+//! ([`RawValue`], [`Json`]). No function recurses, so nesting of any depth costs no stack, and none panics on text
+//! that is not JSON after all: it only answers with less.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// One JSON value as text, shared without copying; a part of a received frame where possible.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Bytes);
+
+/// The members of an object in their order, values still text; of equal names the last counts.
+#[derive(Debug, Clone, Default)]
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// The strings of a JSON text that are values (not names of members), front to back.
+#[derive(Debug, Clone)]
+pub struct Strings<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+/// One string as it stands in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Where it stands, quotes included.
+    pub range: Range<usize>,
+    /// Whether it holds a backslash, so that it has to be decoded before it can be compared.
+    pub escaped: bool,
+}
+
+/// What kind of value a text is, for messages to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// Why a text cannot be sent to a node of the reference, which would close the link over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unportable {
+    /// Arrays and objects are nested deeper than the given number.
+    Depth,
+    /// A `\u` escape names half a surrogate pair.
+    Surrogate,
+    /// A number is beyond what a double can hold.
+    Number,
+}
+
+impl Json {
+    /// Checks that `text` is exactly one JSON value in UTF-8.
+    pub fn parse(text: Bytes) -> Result<Json, serde_json::Error> {
+        serde_json::from_slice::<&RawValue>(&text)?;
+        Ok(Json(text))
+    }
+
+    /// The value `raw`, as a part of `frame` when it stands in it, else copied.
+    pub fn within(frame: &Bytes, raw: &RawValue) -> Json {
+        let text = raw.get().as_bytes();
+        let start = (text.as_ptr() as usize).wrapping_sub(frame.as_ptr() as usize);
+        match start.checked_add(text.len()) {
+            Some(end) if start <= frame.len() && end <= frame.len() => Json(frame.slice(start..end)),
+            _ => Json(Bytes::copy_from_slice(text)),
+        }
+    }
+
+    /// Any value that can be written as JSON; `None` if it cannot (a map whose names are not text).
+    pub fn from_value(value: &impl Serialize) -> Option<Json> {
+        serde_json::to_vec(value).ok().map(|text| Json(text.into()))
+    }
+
+    pub fn null() -> Json {
+        Json(Bytes::from_static(b"null"))
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// The same text as a `RawValue`, which costs a pass over it.
+    pub fn as_raw(&self) -> &RawValue {
+        serde_json::from_slice(&self.0).unwrap_or(RawValue::NULL)
+    }
+}
+
+impl From<&RawValue> for Json {
+    fn from(raw: &RawValue) -> Json {
+        Json(Bytes::copy_from_slice(raw.get().as_bytes()))
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    fn from(raw: Box<RawValue>) -> Json {
+        Json(Bytes::from(Box::<str>::from(raw).into_boxed_bytes()))
+    }
+}
+
+impl From<Arc<RawValue>> for Json {
+    fn from(raw: Arc<RawValue>) -> Json {
+        Json::from(&*raw)
+    }
+}
+
+impl std::fmt::Debug for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_raw().serialize(serializer)
+    }
+}
+
+/// Reads one document of `T` from a frame: UTF-8 is checked once, then parts may be borrowed.
+pub fn document<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(frame).map_err(|e| format!("not UTF-8: {e}"))?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
+}
+
+/// The kind of value that `raw` is.
+pub fn kind(raw: &RawValue) -> Kind {
+    match raw.get().as_bytes().first() {
+        Some(b'n') => Kind::Null,
+        Some(b't' | b'f') => Kind::Boolean,
+        Some(b'"') => Kind::String,
+        Some(b'[') => Kind::Array,
+        Some(b'{') => Kind::Object,
+        _ => Kind::Number,
+    }
+}
+
+/// The text of a string value, borrowed unless it holds escapes; `None` for other values and for half a surrogate pair.
+pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    if memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(raw.get()).ok().map(Cow::Owned)
+}
+
+/// The value of a member of an object, the last one of that name; `None` for other values too.
+pub fn get<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    serde_json::from_slice(navigate(object.get().as_bytes(), &[name])?).ok()
+}
+
+/// The value at the end of a path of member names, in one pass over the text whatever the length of the path.
+/// Arrays have no index; of members of one name the last counts, at every step.
+pub fn navigate<'a>(root: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
+    if path.is_empty() { Some(root) } else { root.get(walk(root, path)?) }
+}
+
+/// The elements of an array, still text; `None` for other values.
+pub fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(array.get()).ok()
+}
+
+/// The first element of an array and how many there are; `None` for other values. Nothing is stored, so an array of
+/// any size is counted in one pass.
+pub fn first_and_count(array: &RawValue) -> Option<(Option<&RawValue>, usize)> {
+    let Counted { first, count } = serde_json::from_str(array.get()).ok()?;
+    Some((first, count))
+}
+
+/// The members of an object; `None` for other values.
+pub fn members(object: &RawValue) -> Option<Members<'_>> {
+    serde_json::from_str(object.get()).ok()
+}
+
+/// The strings in value position of a JSON text.
+pub fn strings(json: &[u8]) -> Strings<'_> {
+    Strings { json, at: 0 }
+}
+
+/// Appends `json` with some of its parts replaced. The parts must be in order and apart, as [`strings`] gives them.
+pub fn splice<'r>(json: &[u8], parts: impl IntoIterator<Item = (Range<usize>, &'r [u8])>, out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for (range, replacement) in parts {
+        out.extend_from_slice(json.get(copied..range.start).unwrap_or_default());
+        out.extend_from_slice(replacement);
+        copied = range.end;
+    }
+    out.extend_from_slice(json.get(copied..).unwrap_or_default());
+}
+
+/// Appends anything that can be written as JSON: numbers, texts, booleans, plain structs.
+pub fn push(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let start = out.len();
+    // Writing into memory cannot fail; a value that has no JSON form becomes null rather than half a document.
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Appends a string with quotes and escapes.
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
+    push(out, text);
+}
+
+/// Appends one string made of two texts.
+pub fn push_joined(out: &mut Vec<u8>, first: &str, second: &str) {
+    push(out, first);
+    out.pop();
+    let seam = out.len();
+    push(out, second);
+    out.remove(seam);
+}
+
+/// Appends a float as the reference writes one, always with a point or exponent; what is no number becomes null.
+pub fn push_float(out: &mut Vec<u8>, value: f64) {
+    push(out, &value);
+}
+
+/// Appends a JSON text so that it holds no line break, for protocols of one message a line. Line breaks can only be
+/// blanks between tokens: inside strings they are escaped.
+pub fn push_one_line(out: &mut Vec<u8>, json: &[u8]) {
+    let mut rest = json;
+    while let Some(at) = memchr2(b'\n', b'\r', rest) {
+        let (line, tail) = rest.split_at(at);
+        out.extend_from_slice(line);
+        out.push(b' ');
+        rest = tail.get(1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Checks what JSON's grammar allows but a peer of the reference would close its link over.
+pub fn portable(json: &[u8], depth_max: usize) -> Result<(), Unportable> {
+    let (mut at, mut depth) = (0, 0usize);
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => {
+                let Some(token) = string_at(json, at) else { return Ok(()) };
+                let part = json.get(token.range.clone()).unwrap_or_default();
+                if token.escaped && serde_json::from_slice::<Cow<'_, str>>(part).is_err() {
+                    return Err(Unportable::Surrogate);
+                }
+                at = token.range.end;
+                continue;
+            }
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > depth_max {
+                    return Err(Unportable::Depth);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'-' | b'0'..=b'9' => {
+                let tail = json.get(at..).unwrap_or_default();
+                let length = tail.iter().take_while(|b| NUMBER_BYTES.contains(b)).count().max(1);
+                let digits = tail.get(..length).unwrap_or_default();
+                // Only an exponent or hundreds of digits can leave the range of a double.
+                if (length > SHORT_NUMBER || digits.iter().any(|b| matches!(b, b'e' | b'E')))
+                    && serde_json::from_slice::<f64>(digits).is_err()
+                {
+                    return Err(Unportable::Number);
+                }
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+impl Token {
+    /// The text of this string in the JSON it was found in; `None` for half a surrogate pair.
+    pub fn text<'a>(&self, json: &'a [u8]) -> Option<Cow<'a, str>> {
+        if self.escaped {
+            return serde_json::from_slice(json.get(self.range.clone())?).ok().map(Cow::Owned);
+        }
+        let inner = json.get(self.range.start + 1..self.range.end.checked_sub(1)?)?;
+        std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+    }
+}
+
+impl Iterator for Strings<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        loop {
+            // Outside of a string a quote can only open one, so everything else is skipped at the speed of memchr.
+            let start = self.at + memchr(b'"', self.json.get(self.at..)?)?;
+            let token = string_at(self.json, start)?;
+            self.at = token.range.end;
+            let after = skip_blanks(self.json, self.at);
+            if self.json.get(after) != Some(&b':') {
+                return Some(token);
+            }
+            self.at = after;
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Kind::Null => "null",
+            Kind::Boolean => "a boolean",
+            Kind::Number => "a number",
+            Kind::String => "a string",
+            Kind::Array => "an array",
+            Kind::Object => "an object",
+        })
+    }
+}
+
+impl std::fmt::Display for Unportable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Unportable::Depth => "a value is nested too deeply",
+            Unportable::Surrogate => "a string holds half of a surrogate pair",
+            Unportable::Number => "a number is too big for a double",
+        })
+    }
+}
+
+impl<'a> Members<'a> {
+    /// The value of a member.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut all: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            all.push((name.0, map.next_value()?));
+        }
+        // Names are compared only once all are known: quadratic work must not be in the gift of a stranger.
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        let name = |i: usize| all.get(i).map(|(name, _)| name);
+        order.sort_by(|&a, &b| name(a).cmp(&name(b)).then(a.cmp(&b)));
+        if order.windows(2).any(|pair| matches!(pair, [a, b] if name(*a) == name(*b))) {
+            let mut last = vec![None; all.len()];
+            for group in order.chunk_by(|&a, &b| name(a) == name(b)) {
+                if let (Some(&first), Some(&end)) = (group.first(), group.last())
+                    && let (Some(slot), Some((_, value))) = (last.get_mut(first), all.get(end))
+                {
+                    *slot = Some(*value);
+                }
+            }
+            all = all.into_iter().zip(last).filter_map(|((name, _), last)| Some((name, last?))).collect();
+        }
+        Ok(Members(all))
+    }
+}
+
+/// A member name, borrowed unless it holds escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl<'de> Visitor<'de> for NameVisitor {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+        Ok(Name(Cow::Owned(text.to_owned())))
+    }
+}
+
+struct Counted<'a> {
+    first: Option<&'a RawValue>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Counted<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl<'de> Visitor<'de> for CountVisitor {
+    type Value = Counted<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Counted<'de>, A::Error> {
+        let first = seq.next_element()?;
+        let mut count = usize::from(first.is_some());
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Counted { first, count })
+    }
+}
+
+/// Where the value at `path` stands. One pass: the walker keeps how many steps of the path its open objects match.
+fn walk(json: &[u8], path: &[&str]) -> Option<Range<usize>> {
+    let mut at = skip_blanks(json, 0);
+    if json.get(at) != Some(&b'{') {
+        return None;
+    }
+    at += 1;
+    let mut matched = 0;
+    let mut found = None;
+    loop {
+        at = skip_blanks(json, at);
+        match json.get(at)? {
+            b'}' => {
+                at += 1;
+                if matched == 0 {
+                    return found;
+                }
+                matched -= 1;
+            }
+            b',' => at += 1,
+            b'"' => {
+                let name = string_at(json, at)?;
+                let colon = skip_blanks(json, name.range.end);
+                let value = skip_blanks(json, colon + 1);
+                let step = path.get(matched)?;
+                if name.text(json).is_none_or(|n| n != *step) {
+                    at = skip_value(json, value)?;
+                    continue;
+                }
+                // A later member of the same name takes the place of an earlier one, with all that was below it.
+                found = None;
+                if matched + 1 == path.len() {
+                    at = skip_value(json, value)?;
+                    found = Some(value..at);
+                } else if json.get(value) == Some(&b'{') {
+                    matched += 1;
+                    at = value + 1;
+                } else {
+                    at = skip_value(json, value)?;
+                }
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Where the value that starts at `at` ends.
+fn skip_value(json: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    loop {
+        match json.get(at)? {
+            b'"' => at = string_at(json, at)?.range.end,
+            b'[' | b'{' => {
+                depth += 1;
+                at += 1;
+                continue;
+            }
+            b']' | b'}' => {
+                depth = depth.checked_sub(1)?;
+                at += 1;
+            }
+            b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => {
+                at += 1;
+                continue;
+            }
+            _ => {
+                let tail = json.get(at..)?;
+                at += tail.iter().take_while(|b| !b",:]} \n\r\t".contains(b)).count();
+            }
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// The string whose opening quote stands at `start`.
+fn string_at(json: &[u8], start: usize) -> Option<Token> {
+    let mut at = start + 1;
+    let mut escaped = false;
+    loop {
+        at += memchr2(b'"', b'\\', json.get(at..)?)?;
+        if json.get(at) == Some(&b'"') {
+            return Some(Token { range: start..at + 1, escaped });
+        }
+        escaped = true;
+        at += 2;
+    }
+}
+
+fn skip_blanks(json: &[u8], mut at: usize) -> usize {
+    while matches!(json.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+const NUMBER_BYTES: &[u8] = b"0123456789+-.eE";
+/// A number of at most so many bytes without exponent is always within the range of a double (up to 1e308).
+const SHORT_NUMBER: usize = 300;
