@@ -10,7 +10,10 @@
 
 mod lanes;
 
+pub mod backlog;
 pub mod pattern;
+pub mod registry;
+pub mod remote;
 pub mod reserved;
 pub mod trie;
 
