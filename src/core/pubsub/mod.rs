@@ -11,6 +11,7 @@
 mod lanes;
 
 pub mod backlog;
+pub mod outbound;
 pub mod pattern;
 pub mod registry;
 pub mod remote;
