@@ -1,4 +1,15 @@
-//! The dull side: listeners, dialers, TLS, timers, workers, signals, logs. It does what the core says.
+//! The dull side: sockets, TLS, timers, workers, signals and logs. It does what the core decided and decides nothing
+//! itself.
 
 pub mod counters;
+pub mod dial;
+pub mod handshake;
+pub mod link;
+pub mod listen;
 pub mod log;
+mod outbox;
+mod stream;
+mod tcp;
+pub mod tls;
+mod upgrade;
+mod websocket;

@@ -1,0 +1,268 @@
+//! From a URL to a link: name, socket, TLS and WebSocket upgrade within one deadline.
+//!
+//! Promises: all addresses of a name are tried in order; an error names the URL's part that failed and what to look
+//! at; credentials go into the upgrade request only, never into an error or a log line. Never retries; when to dial
+//! again is the core's decision.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::handshake::client::generate_request;
+use async_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_rustls::TlsConnector;
+use futures_rustls::rustls::pki_types::ServerName;
+use smol::io::AsyncWriteExt;
+use smol::{Async, Timer, future};
+
+use super::link::{Link, LinkLimits, Protocol};
+use super::listen::bare_host;
+use super::stream::{ByteStream, prepare_socket};
+use super::tls::TlsTrust;
+use super::upgrade::{Head, HeadError, SERVER};
+
+/// How to dial.
+#[derive(Clone)]
+pub struct DialSettings {
+    /// For everything from the name to the end of the upgrade.
+    pub connect_timeout: Duration,
+    pub limits: LinkLimits,
+    /// Headers of the upgrade request, for example `Authorization` and `X-API-Key`. TCP framing cannot carry any.
+    pub headers: Vec<(String, String)>,
+    /// Needed for wss and tcps.
+    pub tls: Option<Arc<TlsTrust>>,
+}
+
+/// Why there is no link.
+#[derive(Debug)]
+pub enum DialError {
+    /// The URL, a header or a setting can never work; the text says why.
+    Unusable(String),
+    Resolve {
+        host: String,
+        error: io::Error,
+    },
+    Connect {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    Tls {
+        host: String,
+        error: io::Error,
+    },
+    /// The other end answered, but not with a WebSocket. Status 0: not even with HTTP.
+    Refused {
+        status: u16,
+        text: String,
+    },
+    /// The connection was lost during the upgrade.
+    Io(io::Error),
+    TimedOut(Duration),
+}
+
+/// Connects to a `ws`, `wss`, `tcp` or `tcps` URL.
+pub async fn dial(url: &str, settings: &DialSettings) -> Result<Link, DialError> {
+    let give_up = async {
+        Timer::after(settings.connect_timeout).await;
+        Err(DialError::TimedOut(settings.connect_timeout))
+    };
+    // On the heap, so that the task of a link does not carry the size of its handshake through its whole life.
+    Box::pin(future::or(connect(url, settings), give_up)).await
+}
+
+/// The addresses of a host, in the order in which they should be tried. Asks the system, on a thread of its own.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = bare_host(host);
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    smol::net::resolve((host, port)).await
+}
+
+async fn connect(url: &str, settings: &DialSettings) -> Result<Link, DialError> {
+    let target = Target::parse(url)?;
+    let addresses = resolve(&target.host, target.port).await.map_err(|error| target.unresolved(error))?;
+    let socket = connect_first(&target, addresses).await?;
+    let mut stream = match target.protocol.is_tls() {
+        false => ByteStream::Plain(socket),
+        true => start_tls(&target, socket, settings).await?,
+    };
+    let mut already_read = Vec::new();
+    if target.protocol.is_websocket() {
+        already_read = upgrade(&target, &mut stream, settings).await?;
+    }
+    Ok(Link::new(stream, target.protocol, Role::Client, already_read, settings.limits))
+}
+
+async fn connect_first(target: &Target, addresses: Vec<SocketAddr>) -> Result<Async<TcpStream>, DialError> {
+    let mut fault = target.unresolved(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in addresses {
+        let connected = Async::<TcpStream>::connect(address).await.and_then(|socket| {
+            prepare_socket(&socket)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => return Ok(socket),
+            Err(error) => fault = DialError::Connect { address, error },
+        }
+    }
+    Err(fault)
+}
+
+async fn start_tls(
+    target: &Target,
+    socket: Async<TcpStream>,
+    settings: &DialSettings,
+) -> Result<ByteStream, DialError> {
+    let Some(trust) = &settings.tls else {
+        return Err(DialError::Unusable(format!("{} needs TLS settings", target.protocol)));
+    };
+    let name = trust.settings().server_name.as_deref().unwrap_or(&target.host);
+    let server_name = ServerName::try_from(name.to_owned())
+        .map_err(|_| DialError::Unusable(format!("{name} is no name a certificate can carry")))?;
+    let connector = TlsConnector::from(trust.client_config());
+    let session = connector
+        .connect(server_name, socket)
+        .await
+        .map_err(|error| DialError::Tls { host: target.host.clone(), error })?;
+    Ok(ByteStream::Tls(Box::new(session.into())))
+}
+
+/// Sends the upgrade request and checks the answer; returns what came behind it.
+async fn upgrade(
+    target: &Target,
+    stream: &mut ByteStream,
+    settings: &DialSettings,
+) -> Result<Vec<u8>, DialError> {
+    let unusable = |e: &dyn fmt::Display| DialError::Unusable(e.to_string());
+    let mut request = target.uri.clone().into_client_request().map_err(|e| unusable(&e))?;
+    let headers = request.headers_mut();
+    headers.insert("user-agent", HeaderValue::from_static(SERVER));
+    for (name, value) in &settings.headers {
+        let name: HeaderName =
+            name.parse().map_err(|_| DialError::Unusable(format!("{name} is no name of a header")))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            DialError::Unusable(format!("the value for the header {name} has forbidden characters"))
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    let (request, key) = generate_request(request).map_err(|e| unusable(&e))?;
+    stream.write_all(&request).await.map_err(DialError::Io)?;
+    stream.flush().await.map_err(DialError::Io)?;
+    let head = Head::read_response(stream).await.map_err(|e| match e {
+        HeadError::TooLarge => DialError::refused("the head of the answer is too large"),
+        HeadError::NotHttp(_) => DialError::refused("the answer is not HTTP"),
+        HeadError::Ended => DialError::Io(io::ErrorKind::UnexpectedEof.into()),
+        HeadError::Io(e) => DialError::Io(e),
+    })?;
+    head.check_response(&key)
+        .map_err(|refusal| DialError::Refused { status: refusal.status, text: refusal.text })?;
+    Ok(head.into_rest())
+}
+
+struct Target {
+    protocol: Protocol,
+    host: String,
+    port: u16,
+    uri: Uri,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Target, DialError> {
+        let unusable = |why: &str| DialError::Unusable(format!("{url}: {why}"));
+        let uri: Uri = url.parse().map_err(|e| unusable(&format!("not a URL: {e}")))?;
+        let protocol = uri
+            .scheme_str()
+            .and_then(Protocol::from_name)
+            .ok_or_else(|| unusable("the URL must begin with ws://, wss://, tcp:// or tcps://"))?;
+        let host = match uri.host() {
+            None | Some("") => return Err(unusable("the URL names no host")),
+            Some(host) => bare_host(host).to_owned(),
+        };
+        let port = match (uri.port_u16(), protocol) {
+            (Some(0), _) | (None, Protocol::Tcp | Protocol::Tcps) => {
+                return Err(unusable("the URL names no port"));
+            }
+            (Some(port), _) => port,
+            (None, Protocol::Ws) => 80,
+            (None, Protocol::Wss) => 443,
+        };
+        Ok(Target { protocol, host, port, uri })
+    }
+
+    fn unresolved(&self, error: io::Error) -> DialError {
+        DialError::Resolve { host: self.host.clone(), error }
+    }
+}
+
+impl Default for DialSettings {
+    fn default() -> DialSettings {
+        DialSettings {
+            connect_timeout: Duration::from_secs(10),
+            limits: LinkLimits::default(),
+            headers: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
+/// Names the headers, never their values.
+impl fmt::Debug for DialSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("DialSettings")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("limits", &self.limits)
+            .field("headers", &names)
+            .field("tls", &self.tls.is_some())
+            .finish()
+    }
+}
+
+impl DialError {
+    fn refused(text: &str) -> DialError {
+        DialError::Refused { status: 0, text: text.to_owned() }
+    }
+
+    /// False where only a change of the configuration helps.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, DialError::Unusable(_))
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Unusable(why) => f.write_str(why),
+            DialError::Resolve { host, error } => write!(f, "cannot resolve {host}: {error}"),
+            DialError::Connect { address, error } => write!(f, "cannot connect to {address}: {error}"),
+            DialError::Tls { host, error } => write!(f, "the TLS handshake with {host} failed: {error}"),
+            DialError::Refused { status: 0, text } => write!(f, "no WebSocket at the other end: {text}"),
+            DialError::Refused { status, text } => {
+                write!(f, "the other end refused with HTTP {status}: {text}")
+            }
+            DialError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the other end closed the connection during the WebSocket upgrade")
+            }
+            DialError::Io(e) => write!(f, "the connection was lost during the WebSocket upgrade: {e}"),
+            DialError::TimedOut(limit) => write!(f, "no connection within {} s", limit.as_secs_f64()),
+        }
+    }
+}
+
+impl std::error::Error for DialError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DialError::Resolve { error, .. }
+            | DialError::Connect { error, .. }
+            | DialError::Tls { error, .. } => Some(error),
+            DialError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Certificates and trust, from files (`[tls]`, cli-config.md 4.3).
+//!
+//! Promises: a faulty file is named with its key and what is wrong with it, and never replaces what was loaded
+//! before; a reload concerns new connections only. The ring provider is given explicitly, so nothing depends on a
+//! default of the process. Offers no ALPN and no early data.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use futures_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use futures_rustls::rustls::pki_types::pem::{self, PemObject};
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use futures_rustls::rustls::server::WebPkiClientVerifier;
+use futures_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion, version,
+};
+
+/// `[tls]`.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub client_auth: ClientAuth,
+    pub min_version: TlsVersion,
+    /// False accepts any certificate of a peer we dial.
+    pub verify_peers: bool,
+    /// What to expect in the certificate of a peer we dial, instead of the host in its URL.
+    pub server_name: Option<String>,
+}
+
+/// `tls.client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    None,
+    /// A client may come without a certificate; one it presents must be good.
+    Optional,
+    Required,
+}
+
+/// `tls.min_version`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// What the wss and tcps endpoints of a node present and demand.
+#[derive(Debug)]
+pub struct TlsIdentity {
+    settings: TlsSettings,
+    current: ArcSwap<ServerConfig>,
+}
+
+/// Whom a node trusts when it dials wss or tcps, and what it presents.
+#[derive(Debug)]
+pub struct TlsTrust {
+    settings: TlsSettings,
+    current: ArcSwap<ClientConfig>,
+}
+
+/// One fault of `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsError {
+    /// The key of the config, for example `tls.cert_file`.
+    pub key: &'static str,
+    pub file: Option<PathBuf>,
+    pub fault: String,
+}
+
+impl TlsIdentity {
+    pub fn load(settings: TlsSettings) -> Result<TlsIdentity, TlsError> {
+        let current = ArcSwap::new(Arc::new(build_server(&settings)?));
+        Ok(TlsIdentity { settings, current })
+    }
+
+    /// Reads the files again. On an error the old certificate stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(build_server(&self.settings)?));
+        Ok(())
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+}
+
+impl TlsTrust {
+    /// Also reads the certificates that the system trusts.
+    pub fn load(settings: TlsSettings) -> Result<TlsTrust, TlsError> {
+        let current = ArcSwap::new(Arc::new(build_client(&settings)?));
+        Ok(TlsTrust { settings, current })
+    }
+
+    /// Reads the files again. On an error the old trust stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(build_client(&self.settings)?));
+        Ok(())
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    pub(super) fn client_config(&self) -> Arc<ClientConfig> {
+        self.current.load_full()
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> TlsSettings {
+        TlsSettings {
+            cert_file: None,
+            key_file: None,
+            ca_file: None,
+            client_auth: ClientAuth::None,
+            min_version: TlsVersion::V1_2,
+            verify_peers: true,
+            server_name: None,
+        }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}: {}: {}", self.key, file.display(), self.fault),
+            None => write!(f, "{}: {}", self.key, self.fault),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+    let Some((chain, key)) = own_certificate(settings)? else {
+        return Err(TlsError {
+            key: "tls.cert_file",
+            file: None,
+            fault: "an endpoint with TLS needs a certificate; set tls.cert_file and tls.key_file".to_owned(),
+        });
+    };
+    let provider = Arc::new(ring::default_provider());
+    let verifier = match settings.client_auth {
+        ClientAuth::None => WebPkiClientVerifier::no_client_auth(),
+        ClientAuth::Optional | ClientAuth::Required => {
+            let Some(file) = &settings.ca_file else {
+                return Err(TlsError {
+                    key: "tls.ca_file",
+                    file: None,
+                    fault: "tls.client_auth needs the authority that signs the clients' certificates"
+                        .to_owned(),
+                });
+            };
+            let mut roots = RootCertStore::empty();
+            add_authorities(&mut roots, file)?;
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+            let builder = match settings.client_auth {
+                ClientAuth::Required => builder,
+                _ => builder.allow_unauthenticated(),
+            };
+            builder.build().map_err(|e| TlsError::new("tls.ca_file", file, e.to_string()))?
+        }
+    };
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(settings.min_version.versions())
+        .map_err(TlsError::version)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|e| settings.key_fault(e))
+}
+
+fn build_client(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(settings.min_version.versions())
+        .map_err(TlsError::version)?;
+    let builder = if settings.verify_peers {
+        let mut roots = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        for e in &system.errors {
+            log::debug!("a part of the system's trusted certificates cannot be read: {e}");
+        }
+        roots.add_parsable_certificates(system.certs);
+        if let Some(file) = &settings.ca_file {
+            add_authorities(&mut roots, file)?;
+        }
+        builder.with_root_certificates(roots)
+    } else {
+        let verifier = Arc::new(AcceptAnyCertificate { provider });
+        builder.dangerous().with_custom_certificate_verifier(verifier)
+    };
+    match own_certificate(settings)? {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|e| settings.key_fault(e)),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+type CertifiedKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn own_certificate(settings: &TlsSettings) -> Result<Option<CertifiedKey>, TlsError> {
+    let (cert_file, key_file) = match (&settings.cert_file, &settings.key_file) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            return Err(TlsError::missing("tls.key_file", "tls.cert_file is set without its key"));
+        }
+        (None, Some(_)) => {
+            return Err(TlsError::missing("tls.cert_file", "tls.key_file is set without a certificate"));
+        }
+    };
+    let chain = read_certificates("tls.cert_file", cert_file)?;
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|e| {
+        let fault = match e {
+            pem::Error::NoItemsFound => "no private key in PEM form in it".to_owned(),
+            pem::Error::Io(e) => e.to_string(),
+            e => e.to_string(),
+        };
+        TlsError::new("tls.key_file", key_file, fault)
+    })?;
+    Ok(Some((chain, key)))
+}
+
+fn add_authorities(roots: &mut RootCertStore, file: &Path) -> Result<(), TlsError> {
+    for certificate in read_certificates("tls.ca_file", file)? {
+        roots.add(certificate).map_err(|e| {
+            TlsError::new("tls.ca_file", file, format!("not the certificate of an authority: {e}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn read_certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let fault = |e: pem::Error| {
+        let fault = match e {
+            pem::Error::Io(e) => e.to_string(),
+            e => e.to_string(),
+        };
+        TlsError::new(key, file, fault)
+    };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(fault)?;
+    if chain.is_empty() {
+        return Err(TlsError::new(key, file, "no certificate in PEM form in it".to_owned()));
+    }
+    Ok(chain)
+}
+
+impl TlsSettings {
+    /// rustls checks certificate and key together; say which of both is to blame.
+    fn key_fault(&self, error: Error) -> TlsError {
+        let (key, file, fault) = match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => (
+                "tls.key_file",
+                &self.key_file,
+                format!(
+                    "the key does not belong to the certificate in {}",
+                    self.cert_file.as_deref().unwrap_or(Path::new("tls.cert_file")).display()
+                ),
+            ),
+            Error::InvalidCertificate(e) => {
+                ("tls.cert_file", &self.cert_file, format!("not a usable certificate: {e}"))
+            }
+            e => ("tls.key_file", &self.key_file, format!("not a usable key: {e}")),
+        };
+        TlsError { key, file: file.clone(), fault }
+    }
+}
+
+impl TlsVersion {
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            TlsVersion::V1_2 => ALL_VERSIONS,
+            TlsVersion::V1_3 => ONLY_1_3,
+        }
+    }
+}
+
+impl TlsError {
+    fn new(key: &'static str, file: &Path, fault: String) -> TlsError {
+        TlsError { key, file: Some(file.to_owned()), fault }
+    }
+
+    fn missing(key: &'static str, fault: &str) -> TlsError {
+        TlsError { key, file: None, fault: fault.to_owned() }
+    }
+
+    fn version(error: Error) -> TlsError {
+        TlsError::missing("tls.min_version", &error.to_string())
+    }
+}
+
+/// `tls.verify_peers = false`. Whoever can get between two nodes can then read and change everything, so this is for
+/// tests and for networks that are protected otherwise. Signatures of the handshake are still checked.
+#[derive(Debug)]
+struct AcceptAnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AcceptAnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+static ONLY_1_3: &[&SupportedProtocolVersion] = &[&version::TLS13];
