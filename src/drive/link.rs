@@ -190,6 +190,17 @@ impl Link {
         }
     }
 
+    /// Takes one message whose end is not beside its beginning, so that what many links share need not be copied.
+    pub fn start_send_parts(&mut self, start: Bytes, end: Bytes) -> Result<(), LinkError> {
+        if self.stage != Stage::Open {
+            return Err(LinkError::Closed);
+        }
+        match &mut self.framing {
+            Framing::WebSocket(ws) => ws.start_send_parts(&mut self.outbox, start, end),
+            Framing::Tcp(tcp) => tcp.start_send_parts(&mut self.outbox, start, end),
+        }
+    }
+
     /// Takes a ping; `payload` is cut to the 125 bytes of a control frame. Does nothing where `has_pings` is false.
     pub fn start_ping(&mut self, payload: Bytes) -> Result<(), LinkError> {
         match &mut self.framing {

@@ -82,11 +82,22 @@ impl TcpFraming {
     }
 
     pub(super) fn start_send(&mut self, outbox: &mut Outbox, message: Bytes) -> Result<(), LinkError> {
-        let Ok(length) = u32::try_from(message.len()) else {
-            return Err(LinkError::TooLarge { bytes: message.len() as u64, bytes_max: u32::MAX as usize });
+        self.start_send_parts(outbox, message, Bytes::new())
+    }
+
+    pub(super) fn start_send_parts(
+        &mut self,
+        outbox: &mut Outbox,
+        start: Bytes,
+        end: Bytes,
+    ) -> Result<(), LinkError> {
+        let bytes = start.len() + end.len();
+        let Ok(length) = u32::try_from(bytes) else {
+            return Err(LinkError::TooLarge { bytes: bytes as u64, bytes_max: u32::MAX as usize });
         };
         outbox.push_copy(&length.to_be_bytes());
-        outbox.push(message);
+        outbox.push(start);
+        outbox.push(end);
         Ok(())
     }
 

@@ -103,14 +103,31 @@ impl WebSocket {
         match self.role {
             // Nothing to mask, so the payload need not pass through the context's own buffer.
             Role::Server => {
-                let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
-                header
-                    .format(message.len() as u64, outbox)
-                    .map_err(|e| LinkError::Protocol(e.to_string()))?;
+                self.start_frame(outbox, message.len())?;
                 outbox.push(message);
                 Ok(())
             }
             Role::Client => self.write(outbox, Message::Binary(message)),
+        }
+    }
+
+    pub(super) fn start_send_parts(
+        &mut self,
+        outbox: &mut Outbox,
+        start: Bytes,
+        end: Bytes,
+    ) -> Result<(), LinkError> {
+        match self.role {
+            Role::Server if self.context.can_write() => {
+                let length = start.len() + end.len();
+                self.message_bytes = self.message_bytes.max(length);
+                self.start_frame(outbox, length)?;
+                outbox.push(start);
+                outbox.push(end);
+                Ok(())
+            }
+            Role::Server => Err(LinkError::Closed),
+            Role::Client => self.start_send(outbox, [start, end].concat().into()),
         }
     }
 
@@ -129,6 +146,12 @@ impl WebSocket {
     pub(super) fn collect_answers(&mut self, outbox: &mut Outbox) {
         // The only error is the one that says that the closing is complete.
         let _ = self.context.flush(&mut Port { input: None, outbox });
+    }
+
+    /// The header of an unmasked binary frame.
+    fn start_frame(&self, outbox: &mut Outbox, length: usize) -> Result<(), LinkError> {
+        let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+        header.format(length as u64, outbox).map_err(|e| LinkError::Protocol(e.to_string()))
     }
 
     fn write(&mut self, outbox: &mut Outbox, message: Message) -> Result<(), LinkError> {

@@ -62,26 +62,24 @@ pub fn ack(out: &mut Vec<u8>, u: &str, outcome: Result<(), &str>) {
     out.push(b'}');
 }
 
-/// The member `message` of every notification of one published message, with its defaults filled in.
+/// The beginning of every notification of one published message: the head and the member `message` with its defaults
+/// filled in. What follows is [`notification_tail`].
+pub fn notification_body(message: &Publish<'_>) -> Bytes {
+    let mut out = Vec::with_capacity(message.payload.get().len() + MESSAGE_ROOM_BYTES);
+    out.extend_from_slice(NOTIFICATION_HEAD);
+    push_message(&mut out, message);
+    out.into()
+}
+
+/// The member `message` in what `notification_body` made.
+pub fn message_of(notification_body: &Bytes) -> Bytes {
+    notification_body.slice(NOTIFICATION_HEAD.len().min(notification_body.len())..)
+}
+
+/// The member `message` of a notification.
 pub fn message_body(message: &Publish<'_>) -> Bytes {
     let mut out = Vec::with_capacity(message.payload.get().len() + MESSAGE_ROOM_BYTES);
-    out.extend_from_slice(b"{\"topic\":");
-    json::push_text(&mut out, &message.topic);
-    out.extend_from_slice(b",\"payload\":");
-    out.extend_from_slice(message.payload.get().as_bytes());
-    out.extend_from_slice(b",\"timestamp\":");
-    json::push_float(&mut out, message.timestamp);
-    out.extend_from_slice(b",\"message_id\":");
-    json::push_text(&mut out, &message.message_id);
-    out.extend_from_slice(b",\"publisher\":");
-    json::push_text(&mut out, &message.publisher);
-    out.extend_from_slice(b",\"headers\":");
-    out.extend_from_slice(message.headers.map_or("{}", |raw| raw.get()).as_bytes());
-    out.extend_from_slice(b",\"routing_path\":");
-    out.extend_from_slice(message.routing_path.map_or("null", |raw| raw.get()).as_bytes());
-    out.extend_from_slice(b",\"current_hop\":");
-    json::push(&mut out, &message.current_hop);
-    out.push(b'}');
+    push_message(&mut out, message);
     out.into()
 }
 
@@ -123,6 +121,26 @@ pub fn object<'p>(out: &mut Vec<u8>, members: impl IntoIterator<Item = (&'p str,
         out.push(b':');
         out.extend_from_slice(value);
     }
+    out.push(b'}');
+}
+
+fn push_message(out: &mut Vec<u8>, message: &Publish<'_>) {
+    out.extend_from_slice(b"{\"topic\":");
+    json::push_text(out, &message.topic);
+    out.extend_from_slice(b",\"payload\":");
+    out.extend_from_slice(message.payload.get().as_bytes());
+    out.extend_from_slice(b",\"timestamp\":");
+    json::push_float(out, message.timestamp);
+    out.extend_from_slice(b",\"message_id\":");
+    json::push_text(out, &message.message_id);
+    out.extend_from_slice(b",\"publisher\":");
+    json::push_text(out, &message.publisher);
+    out.extend_from_slice(b",\"headers\":");
+    out.extend_from_slice(message.headers.map_or("{}", |raw| raw.get()).as_bytes());
+    out.extend_from_slice(b",\"routing_path\":");
+    out.extend_from_slice(message.routing_path.map_or("null", |raw| raw.get()).as_bytes());
+    out.extend_from_slice(b",\"current_hop\":");
+    json::push(out, &message.current_hop);
     out.push(b'}');
 }
 

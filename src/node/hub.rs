@@ -1,0 +1,289 @@
+//! What all connections of a node share.
+//!
+//! The data path reads immutable tables and pushes into outlets; it takes the lock of the control state only for what
+//! the control state decides: discovery, and calls and messages for other nodes. Nothing is awaited under a lock.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use smol::Executor;
+
+use super::control::Control;
+use super::functions::LocalFunctions;
+use super::outlet::Outlet;
+use crate::config::Settings;
+use crate::core::catalog::Text;
+use crate::core::error::CallError;
+use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
+use crate::core::pubsub::outbound::{OutboundLimits, SlowSubscriber};
+use crate::core::pubsub::pattern::Pattern;
+use crate::core::pubsub::registry::Subscriptions;
+use crate::core::pubsub::{ConnectionId, Message, Target};
+use crate::core::reason::Reason;
+use crate::core::time::Now;
+use crate::drive::clock::Clock;
+use crate::drive::counters::Counters;
+use crate::drive::worker::Workers;
+use crate::wire::client::{Publish, write};
+
+/// See the module.
+pub struct Hub {
+    pub clock: Clock,
+    pub counters: Counters,
+    pub executor: &'static Executor<'static>,
+    pub(super) control: Mutex<Control>,
+    settings: ArcSwap<Settings>,
+    functions: ArcSwap<LocalFunctions>,
+    workers: Workers,
+    node_name: Text,
+    node_id: Text,
+    cluster_id: Text,
+    subscriptions: Mutex<Subscriptions>,
+    subscriptions_generation: AtomicU64,
+    backlog: Mutex<Backlog>,
+    keeps_backlog: AtomicBool,
+    outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
+    last_connection: AtomicU64,
+    /// Connections that others opened, as clients and peers see them in the load of this node.
+    inbound: AtomicUsize,
+    pending: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// What a hub is made of.
+pub struct Parts {
+    pub clock: Clock,
+    pub executor: &'static Executor<'static>,
+    pub settings: Arc<Settings>,
+    pub node_id: Text,
+    pub control: Control,
+    pub functions: LocalFunctions,
+    pub workers: Workers,
+}
+
+/// Room for commands under way; given back when dropped.
+pub struct Places {
+    hub: Arc<Hub>,
+    count: usize,
+}
+
+impl Hub {
+    pub fn new(parts: Parts) -> Arc<Hub> {
+        let settings = parts.settings;
+        let backlog = Backlog::new(backlog_limits(&settings));
+        Arc::new(Hub {
+            clock: parts.clock,
+            counters: Counters::default(),
+            executor: parts.executor,
+            control: Mutex::new(parts.control),
+            functions: ArcSwap::from_pointee(parts.functions),
+            workers: parts.workers,
+            node_name: settings.node.name.as_str().into(),
+            node_id: parts.node_id,
+            cluster_id: settings.node.cluster_id.as_str().into(),
+            subscriptions: Mutex::new(Subscriptions::new(settings.limits.subscriptions_per_connection as usize)),
+            subscriptions_generation: AtomicU64::new(0),
+            keeps_backlog: AtomicBool::new(backlog.is_enabled()),
+            backlog: Mutex::new(backlog),
+            outlets: Mutex::default(),
+            last_connection: AtomicU64::new(0),
+            inbound: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            settings: ArcSwap::new(settings),
+        })
+    }
+
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    pub fn functions(&self) -> Guard<Arc<LocalFunctions>> {
+        self.functions.load()
+    }
+
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    pub fn node_name(&self) -> &str {
+        &self.node_name
+    }
+
+    pub fn node_id(&self) -> &Text {
+        &self.node_id
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    // Connections
+
+    /// A new connection; `inbound` is false for one that this node dialled.
+    pub fn open_outlet(&self, inbound: bool) -> Arc<Outlet> {
+        let id = ConnectionId(self.last_connection.fetch_add(1, Relaxed) + 1);
+        let outlet = Arc::new(Outlet::new(id, outbound_limits(&self.settings())));
+        lock(&self.outlets).insert(id, outlet.clone());
+        if inbound {
+            self.inbound.fetch_add(1, Relaxed);
+        }
+        outlet
+    }
+
+    /// The end of a connection: its subscriptions end with it.
+    pub fn close_outlet(&self, outlet: &Outlet, inbound: bool) {
+        lock(&self.outlets).remove(&outlet.id());
+        if inbound {
+            self.inbound.fetch_sub(1, Relaxed);
+        }
+        let ended = self.with_subscriptions(|subscriptions| subscriptions.drop_connection(outlet.id()));
+        for target in ended {
+            self.announce_subscription(&target.subscription_id);
+        }
+    }
+
+    pub fn outlet(&self, id: ConnectionId) -> Option<Arc<Outlet>> {
+        lock(&self.outlets).get(&id).cloned()
+    }
+
+    pub fn outlets_of(&self, targets: &[Target]) -> Vec<(Arc<Outlet>, Target)> {
+        let outlets = lock(&self.outlets);
+        targets.iter().filter_map(|t| Some((outlets.get(&t.connection)?.clone(), t.clone()))).collect()
+    }
+
+    pub fn each_outlet(&self, mut visit: impl FnMut(&Outlet)) {
+        let all: Vec<Arc<Outlet>> = lock(&self.outlets).values().cloned().collect();
+        all.iter().for_each(|outlet| visit(outlet));
+    }
+
+    pub fn inbound_connections(&self) -> usize {
+        self.inbound.load(Relaxed)
+    }
+
+    // Publish and subscribe
+
+    pub fn with_subscriptions<T>(&self, change: impl FnOnce(&mut Subscriptions) -> T) -> T {
+        let mut subscriptions = lock(&self.subscriptions);
+        let outcome = change(&mut subscriptions);
+        self.subscriptions_generation.store(subscriptions.generation(), Release);
+        outcome
+    }
+
+    pub fn subscriptions_generation(&self) -> u64 {
+        self.subscriptions_generation.load(Acquire)
+    }
+
+    pub fn keeps_backlog(&self) -> bool {
+        self.keeps_backlog.load(Relaxed)
+    }
+
+    /// Stores a message for late subscribers.
+    pub fn keep(&self, message: Arc<Message>, now: Now) {
+        if self.keeps_backlog() {
+            let evicted = lock(&self.backlog).store(message, now).evicted;
+            if evicted > 0 {
+                self.counters.count_many(Reason::BacklogEvicted, evicted);
+            }
+        }
+    }
+
+    /// Stored messages for a new subscription.
+    pub fn kept(&self, patterns: &[Pattern], seconds: f64, now: Now) -> Vec<Arc<Message>> {
+        lock(&self.backlog).query(patterns, seconds, now)
+    }
+
+    /// Publishes a message of the node itself to clients of this node.
+    pub fn publish_own(&self, message: &Publish<'_>, now: Now) {
+        let message = Message {
+            topic: Text::from(&*message.topic),
+            message_id: Text::from(&*message.message_id),
+            timestamp: message.timestamp,
+            body: write::notification_body(message),
+        };
+        self.deliver_here(Arc::new(message), now);
+    }
+
+    // Calls
+
+    /// Room for that many commands; none where limits.pending_calls_max would be exceeded.
+    pub fn take_places(self: &Arc<Self>, count: usize) -> Option<Places> {
+        let max = self.settings().limits.pending_calls_max as usize;
+        let taken = self.pending.fetch_add(count, AcqRel);
+        let places = Places { hub: self.clone(), count };
+        (taken + count <= max).then_some(places)
+    }
+
+    pub fn pending_calls(&self) -> usize {
+        self.pending.load(Relaxed)
+    }
+
+    pub fn count_error(&self, error: &CallError) {
+        if let Some(reason) = error.reason {
+            self.counters.count(reason);
+        }
+    }
+
+    /// Counts and logs what a stranger did wrong.
+    pub fn refused(&self, reason: Reason, peer: &str, text: &str) {
+        self.counters.count(reason);
+        log::warn!(reason = reason.name(), peer = peer; "refused: {text}");
+    }
+
+    // Settings and end
+
+    /// Takes the keys that may change while the node runs.
+    pub fn reload(&self, settings: Arc<Settings>, now: Now) {
+        let limits = outbound_limits(&settings);
+        self.each_outlet(|outlet| outlet.set_limits(limits));
+        let evicted = lock(&self.backlog).set_limits(backlog_limits(&settings), now);
+        self.counters.count_many(Reason::BacklogEvicted, evicted);
+        self.keeps_backlog.store(settings.limits.backlog > 0, Relaxed);
+        let per_connection_max = settings.limits.subscriptions_per_connection as usize;
+        self.with_subscriptions(|subscriptions| subscriptions.set_limit(per_connection_max));
+        self.settings.store(settings);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// No new work from now on; connections end when nothing runs for them.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        self.each_outlet(Outlet::wake);
+    }
+
+    pub fn connections(&self) -> usize {
+        lock(&self.outlets).len()
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.hub.pending.fetch_sub(self.count, AcqRel);
+    }
+}
+
+/// A lock whose holder cannot have panicked: a release build aborts.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn outbound_limits(settings: &Settings) -> OutboundLimits {
+    OutboundLimits {
+        link_bytes_max: settings.limits.outbound_per_link as usize,
+        subscription_bytes_max: settings.pubsub.outbound_per_subscription as usize,
+        slow_subscriber: match settings.pubsub.slow_subscriber {
+            crate::config::SlowSubscriber::DropOldest => SlowSubscriber::DropOldest,
+            crate::config::SlowSubscriber::DropNewest => SlowSubscriber::DropNewest,
+            crate::config::SlowSubscriber::Disconnect => SlowSubscriber::Disconnect,
+        },
+    }
+}
+
+fn backlog_limits(settings: &Settings) -> BacklogLimits {
+    BacklogLimits { bytes_max: settings.limits.backlog as usize, window: settings.pubsub.backlog_window }
+}

@@ -1,0 +1,205 @@
+//! The way out of a connection: anybody may push, the connection's own task takes.
+//!
+//! Nobody ever waits here: what does not fit is decided at once by `core::pubsub::outbound`, counted, and told. A
+//! connection that has to be cut learns it the next time it looks.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+
+use crate::core::fabric::LinkId;
+use crate::core::pubsub::outbound::{DropNotice, Frame, Losses, Outbound, OutboundLimits, Push};
+use crate::core::pubsub::{ConnectionId, Message, Target};
+use crate::core::reason::Reason;
+use crate::drive::counters::Counters;
+use crate::drive::link::close_code;
+use crate::wire::client::write;
+
+/// What waits for one connection.
+pub struct Outlet {
+    id: ConnectionId,
+    waiting: Mutex<Outbound>,
+    closing: Mutex<Option<(u16, String)>>,
+    /// Spares the look behind the two locks.
+    has_frames: AtomicBool,
+    has_closing: AtomicBool,
+    congested: AtomicBool,
+    subscriptions: AtomicUsize,
+    waker: AtomicWaker,
+}
+
+impl Outlet {
+    pub fn new(id: ConnectionId, limits: OutboundLimits) -> Outlet {
+        Outlet {
+            id,
+            waiting: Mutex::new(Outbound::new(limits)),
+            closing: Mutex::new(None),
+            has_frames: AtomicBool::new(false),
+            has_closing: AtomicBool::new(false),
+            congested: AtomicBool::new(false),
+            subscriptions: AtomicUsize::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub fn link_id(&self) -> LinkId {
+        LinkId(self.id.0)
+    }
+
+    /// An answer, an ack, or a message to a peer.
+    pub fn answer(&self, counters: &Counters, frame: Bytes) {
+        let push = self.with(|waiting| waiting.push(frame));
+        self.settle(counters, push);
+    }
+
+    /// A published message for one subscription of this connection.
+    pub fn deliver(&self, counters: &Counters, target: &Target, message: &Message) {
+        let tail = tail("notification_", message, target);
+        let push = self.with(|waiting| waiting.push_delivery(target.subscription, message.body.clone(), tail));
+        self.settle(counters, push);
+    }
+
+    /// What a new subscription gets of the past.
+    pub fn deliver_backlog(&self, counters: &Counters, target: &Target, messages: &[Arc<Message>]) {
+        let messages = messages.iter().map(|m| (m.body.clone(), tail("notification_", m, target))).collect();
+        let push = self.with(|waiting| waiting.push_backlog(target.subscription, messages));
+        self.settle(counters, push);
+    }
+
+    pub fn subscribed(&self, target: &Target) {
+        self.lock().open(target.subscription, target.subscription_id.clone());
+        self.subscriptions.fetch_add(1, Relaxed);
+    }
+
+    pub fn unsubscribed(&self, target: &Target) {
+        self.lock().close(target.subscription);
+        self.subscriptions.fetch_sub(1, Relaxed);
+    }
+
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Relaxed)
+    }
+
+    pub fn set_limits(&self, limits: OutboundLimits) {
+        self.lock().set_limits(limits);
+    }
+
+    /// Asks the connection to end with this code.
+    pub fn close(&self, code: u16, text: String) {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        closing.get_or_insert((code, text));
+        self.has_closing.store(true, Release);
+        drop(closing);
+        self.waker.wake();
+    }
+
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    // What follows is for the connection's own task.
+
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Gives frames to `take` until it says no or `bytes_max` are out; true if there were any.
+    pub fn drain(&self, bytes_max: usize, mut take: impl FnMut(Frame)) -> bool {
+        if !self.has_frames.load(Acquire) {
+            return false;
+        }
+        let mut waiting = self.lock();
+        for notice in waiting.take_drop_notices() {
+            take(Frame::Owned(dropped(&notice)));
+        }
+        waiting.drain(bytes_max).for_each(&mut take);
+        self.has_frames.store(!waiting.is_empty(), Release);
+        self.congested.store(waiting.is_congested(), Relaxed);
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.has_frames.load(Acquire)
+    }
+
+    /// True while answers take so much room that no further request should be read.
+    pub fn is_congested(&self) -> bool {
+        self.congested.load(Relaxed)
+    }
+
+    pub fn closing(&self) -> Option<(u16, String)> {
+        if !self.has_closing.load(Acquire) {
+            return None;
+        }
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes()
+    }
+
+    fn with(&self, push: impl FnOnce(&mut Outbound) -> Push) -> Push {
+        let mut waiting = self.lock();
+        let outcome = push(&mut waiting);
+        self.congested.store(waiting.is_congested(), Relaxed);
+        if !self.has_frames.swap(true, AcqRel) {
+            drop(waiting);
+            self.waker.wake();
+        }
+        outcome
+    }
+
+    fn settle(&self, counters: &Counters, push: Push) {
+        let count = |losses: Losses| losses.by_reason().for_each(|(reason, n)| counters.count_many(reason, n));
+        match push {
+            Push::Queued(losses) => count(losses),
+            Push::Dropped(reason, losses) => {
+                counters.count(reason);
+                count(losses);
+            }
+            Push::Closed => {}
+            Push::Cut(reason) => {
+                counters.count(reason);
+                log::warn!(reason = reason.name(), connection = self.id.0; "cut: the other end does not read");
+                self.close(close_code::TRY_AGAIN_LATER, cut_text(reason).to_owned());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbound> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tail(prefix: &str, message: &Message, target: &Target) -> Bytes {
+    let mut tail = Vec::with_capacity(64 + message.message_id.len() + 2 * target.subscription_id.len());
+    write::notification_tail(&mut tail, prefix, &message.message_id, &target.subscription_id);
+    tail.into()
+}
+
+/// Tells a subscriber that it lost messages: a notification to that subscription on a topic of the node.
+fn dropped(notice: &DropNotice) -> Bytes {
+    let topic = crate::core::pubsub::reserved::DROPPED_TOPIC;
+    let id = format!("dropped_{}", notice.total);
+    let message = serde_json::json!({
+        "topic": topic, "payload": notice, "timestamp": 0.0, "message_id": id, "publisher": "mpreg",
+        "headers": {"event": "pubsub.dropped"}, "routing_path": null, "current_hop": null,
+    });
+    let mut out = Vec::new();
+    write::notification(&mut out, message.to_string().as_bytes(), &id, &notice.subscription_id);
+    out.into()
+}
+
+fn cut_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::SlowSubscriberDisconnected => "too slow: pubsub.outbound_per_subscription is used up",
+        _ => "too slow: limits.outbound_per_link is used up",
+    }
+}

@@ -1,0 +1,141 @@
+//! Listeners and dialled links: from a socket to a connection that is served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::Timer;
+
+use super::connection::{Connection, Origin};
+use super::hub::Hub;
+use crate::config::Settings;
+use crate::core::catalog::Text;
+use crate::core::discovery::Viewer;
+use crate::core::discovery::tenant::{Binding, resolve_tenant};
+use crate::core::fabric::Event;
+use crate::core::reason::Reason;
+use crate::drive::dial::{DialSettings, dial};
+use crate::drive::handshake::{AcceptSettings, HandshakeError, PeerInfo, Refusal, accept_link};
+use crate::drive::link::{Link, LinkLimits};
+use crate::drive::listen::{Accepted, EndpointClass, Listener};
+use crate::drive::tls::TlsTrust;
+
+/// Accepts connections until the node ends.
+pub async fn accept(hub: Arc<Hub>, listener: Listener) {
+    loop {
+        let accepted = listener.accept().await;
+        if hub.is_stopping() {
+            continue;
+        }
+        let max = hub.settings().listen.max_connections as usize;
+        if hub.connections() >= max {
+            let text = format!("{max} connections are open, the limit (listen.max_connections)");
+            hub.refused(Reason::ConnectionsLimit, &accepted.address.to_string(), &text);
+            continue;
+        }
+        let class = listener.settings().class;
+        let settings = accept_settings(&hub.settings(), &listener);
+        hub.executor.spawn(shake_hands(hub.clone(), accepted, settings, class)).detach();
+    }
+}
+
+/// Dials a peer and serves the link; the outcome is an event of the fabric.
+pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
+    let settings = {
+        let settings = hub.settings();
+        DialSettings {
+            connect_timeout: settings.peers.connect_timeout,
+            limits: link_limits(&settings),
+            headers: Vec::new(),
+            tls: trust,
+        }
+    };
+    match dial(&url, &settings).await {
+        Ok(link) => {
+            let viewer = Viewer::of_connection(hub.cluster_id().into());
+            let origin = Origin {
+                address: url.to_string(),
+                dialled: Some(url),
+                may_be_peer: true,
+                may_be_client: false,
+                viewer,
+            };
+            serve(hub, link, origin);
+        }
+        Err(error) => {
+            log::debug!(peer = &*url; "cannot dial: {error}");
+            hub.control(Event::DialFailed { url, error: error.to_string() });
+        }
+    }
+}
+
+async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings, class: EndpointClass) {
+    let address = accepted.address;
+    let mut tenant = None;
+    let shaking = accept_link(accepted, &settings, |info| {
+        tenant = find_tenant(&hub, info)?;
+        Ok(())
+    });
+    let shaken = smol::future::or(async { Some(shaking.await) }, async {
+        Timer::after(HANDSHAKE_TIME_MAX).await;
+        None
+    });
+    // On the heap: the connection that follows should not carry the size of its handshake.
+    let shaken = Box::pin(shaken).await;
+    match shaken {
+        Some(Ok((link, info))) => {
+            let mut viewer = Viewer::of_connection(hub.cluster_id().into());
+            viewer.tenant = tenant;
+            viewer.loopback = info.address.ip().is_loopback();
+            let origin = Origin {
+                address: info.address.to_string(),
+                dialled: None,
+                may_be_peer: class != EndpointClass::Client,
+                may_be_client: class != EndpointClass::Internal,
+                viewer,
+            };
+            serve(hub, link, origin);
+        }
+        Some(Err(HandshakeError::Io(error))) => log::debug!(peer = address.to_string().as_str(); "left: {error}"),
+        Some(Err(error)) => hub.refused(error.reason(), &address.to_string(), &error.to_string()),
+        None => hub.refused(Reason::HandshakeTimeout, &address.to_string(), "no complete handshake in time"),
+    }
+}
+
+/// Hands the link to a task of its own.
+fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
+    let executor = hub.executor;
+    executor.spawn(Connection::new(hub, link, origin).serve()).detach();
+}
+
+/// The tenant that the headers of an upgrade show; a refusal where a token belongs to nobody.
+fn find_tenant(hub: &Hub, info: &PeerInfo) -> Result<Option<Text>, Refusal> {
+    let settings = hub.tenants();
+    let named = settings.header.as_deref().unwrap_or_default();
+    let headers = [("authorization", &info.authorization), ("x-api-key", &info.api_key), (named, &info.tenant_header)];
+    let headers = headers.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    match resolve_tenant(headers, &settings) {
+        Binding::Tenant(tenant) => Ok(Some(tenant)),
+        Binding::Anonymous => Ok(None),
+        Binding::Refused => Err(Refusal {
+            reason: Reason::CredentialRefused,
+            status: 401,
+            text: "the token belongs to no tenant of this node".into(),
+        }),
+    }
+}
+
+fn accept_settings(settings: &Settings, listener: &Listener) -> AcceptSettings {
+    AcceptSettings {
+        protocol: listener.settings().protocol,
+        tls: listener.settings().tls.clone(),
+        limits: link_limits(settings),
+        tenant_header: (!settings.tenants.header.is_empty()).then(|| settings.tenants.header.clone()),
+    }
+}
+
+pub fn link_limits(settings: &Settings) -> LinkLimits {
+    LinkLimits { message_bytes_max: settings.listen.max_message as usize, ..LinkLimits::default() }
+}
+
+/// From the first byte to a link, TLS included (client.md 1.2).
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
