@@ -333,6 +333,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
         #[test]
         fn agrees_with_a_list(
             offers in proptest::collection::vec((topic_text(), -50..50i32, 0..900usize, 0..20u32), 1..60),
@@ -353,7 +355,10 @@ mod tests {
                 }
                 prop_assert_eq!(b.store(m, at(time)), Storing { stored: true, evicted: (before - list.len()) as u64 });
                 prop_assert_eq!(b.bytes(), list.iter().map(|(m, _)| cost(m)).sum::<usize>());
-                let wanted = |m: &Message| patterns.iter().any(|p| matches_by_the_book(p, &m.topic)) && START + time - m.timestamp <= f64::from(seconds);
+                let wanted = |m: &Message| {
+                    patterns.iter().any(|p| matches_by_the_book(p, &m.topic))
+                        && START + time - m.timestamp <= f64::from(seconds)
+                };
                 let mut expected: Vec<_> = list.iter().map(|(m, _)| m.clone()).filter(|m| wanted(m)).collect();
                 expected.sort_by(|a, b| a.timestamp.total_cmp(&b.timestamp));
                 let parsed: Vec<_> = patterns.iter().map(|p| Pattern::parse(p)).collect();

@@ -294,7 +294,8 @@ impl Outbound {
     }
 
     /// What subscribers lost since the last call, one notice for each subscription. To be asked when the connection
-    /// takes data again, before `drain`; not more often, so that a deaf connection is not told a thousand times.
+    /// takes data again, not more often, so that a deaf connection is not told a thousand times; and to be sent at
+    /// once, ahead of what `drain` gives, where under `drop_oldest` the gap is: pushed here they could displace more.
     pub fn take_drop_notices(&mut self) -> Vec<DropNotice> {
         let policy = self.limits.slow_subscriber;
         let mut notices = Vec::new();

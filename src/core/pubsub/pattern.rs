@@ -234,7 +234,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(600))]
 
         #[test]
         fn agrees_with_the_book(pattern in pattern_text(), topic in topic_text()) {
