@@ -1,1 +1,29 @@
-//! config
+//! The configuration: every key declared once, read from all its places, checked as a whole.
+//!
+//! `settings` holds the declaration, `load` the precedence of places, `check` the types, `checks` what holds
+//! between keys, `legacy` the old flat format, `render` what is written back. A configuration with a fault is
+//! never returned in part, and no secret is ever shown.
+
+mod check;
+mod checks;
+mod document;
+mod fault;
+mod legacy;
+mod load;
+mod role;
+mod schema;
+mod secret;
+mod settings;
+mod suggest;
+mod tls;
+mod units;
+mod unserved;
+mod value;
+
+pub use fault::{Fault, Faults, Origin, Place, Source};
+pub use load::{LoadRequest, Loaded, load};
+pub use schema::{Key, Kind, Reload, Row, Rule, Words, key, schema};
+pub use settings::*;
+pub use units::{duration_text, size_text};
+pub use unserved::{refuse_unserved, unserved};
+pub use value::{Element, Layer, Secret, Setting, Value};

@@ -1,0 +1,117 @@
+//! Keys whose module is not part of this build.
+//!
+//! Such a key passes `config check` with a notice, so that a file for a later version can be written today; a node
+//! refuses to start with it, because an option that is silently ignored is worse than none.
+
+use super::fault::{Fault, Faults, Origin};
+use super::load::Loaded;
+use super::schema::{Kind, schema};
+use super::settings::Settings;
+use super::value::{Layer, Value};
+
+/// A module that is not there, and the key that switches it off.
+struct Missing {
+    module: &'static str,
+    /// While this key has one of these values the module has nothing to do, in any build, and its other keys are
+    /// harmless.
+    switch: Option<(&'static str, &'static [&'static str])>,
+}
+
+/// The one list: a module that is built in leaves it.
+const MISSING: &[Missing] = &[
+    missing("bootstrap", None),
+    missing("queue", Some(("queue.enabled", &["false"]))),
+    missing("consensus", None),
+    missing("route", None),
+    missing("link-state", Some(("link_state.mode", &["disabled"]))),
+    missing("federation", Some(("federation.mode", &["strict_isolation"]))),
+    missing("summary-export", Some(("discovery.summary.export", &["false"]))),
+    missing("summary-resolver", Some(("discovery.summary.resolver.enabled", &["false"]))),
+    missing("admin", None),
+    missing("dns", Some(("dns.enabled", &["false"]))),
+    missing("cache", Some(("cache.enabled", &["false"]))),
+    missing("store", Some(("persistence.mode", &["off", "memory"]))),
+    missing("monitoring", Some(("monitoring.enabled", &["false"]))),
+];
+
+/// Every key that no module of this build serves, with the module that would.
+pub fn unserved() -> Vec<(&'static str, &'static str)> {
+    let keys = schema().iter().filter(|key| !key.in_list || matches!(key.row.kind, Kind::Tables(_)));
+    keys.filter(|key| MISSING.iter().any(|missing| missing.module == key.row.module))
+        .map(|key| (key.path.as_str(), key.row.module))
+        .collect()
+}
+
+/// The keys that a node of this build cannot start with, each with its place; `None` if there is none.
+///
+/// Refused is a key of a missing module that a file, the environment, an option or a role sets to something other
+/// than its default, unless the module is switched off. Not refused are built-in defaults and those of the old
+/// format. One default asks for a missing module: `monitoring.enabled = true`. By itself, or by role, it is worth a
+/// notice only; written out it is refused, and so is any other monitoring key that is set while it holds.
+pub fn refuse_unserved(loaded: &Loaded) -> Option<Faults> {
+    let faults: Vec<Fault> = wanted(&loaded.settings, &loaded.values)
+        .into_iter()
+        .map(|(origin, key, module)| {
+            Fault::new(origin, format!("`{key}` needs the module {module}, which this build does not have"))
+        })
+        .collect();
+    (!faults.is_empty()).then(|| Faults(faults).sorted())
+}
+
+/// The same keys, as notices; and one for monitoring that is only on by default.
+pub fn notices(settings: &Settings, values: &Layer) -> Vec<Fault> {
+    let wanted = wanted(settings, values);
+    let by_default = settings.monitoring.enabled
+        && MISSING.iter().any(|missing| missing.module == "monitoring")
+        && !wanted.iter().any(|(_, _, module)| *module == "monitoring");
+    let mut notices: Vec<Fault> = wanted
+        .into_iter()
+        .map(|(origin, key, module)| {
+            let text = format!(
+                "`{key}` needs the module {module}, which this build does not have; a node does not start"
+            );
+            Fault::new(origin, text)
+        })
+        .collect();
+    if by_default {
+        notices.push(Fault::new(
+            Origin::Default,
+            "monitoring is not served by this build; `monitoring.enabled = false` says so",
+        ));
+    }
+    notices
+}
+
+fn wanted(settings: &Settings, values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
+    let mut found = Vec::new();
+    for (key, module) in unserved() {
+        let Some(setting) = values.get(key) else { continue };
+        let asked = setting.origin.is_written() || matches!(setting.origin, Origin::Role(_));
+        let default = super::schema::key(key).and_then(|key| key.row.default_value());
+        let is_default = default.as_ref() == Some(&setting.value);
+        let is_monitoring =
+            key == "monitoring.enabled" && settings.monitoring.enabled && setting.origin.is_written();
+        let is_off = MISSING.iter().any(|missing| {
+            missing.module == module
+                && missing.switch.is_some_and(|(switch, off)| off.contains(&word_of(values, switch).as_str()))
+        });
+        if asked && (!is_default || is_monitoring) && !is_off {
+            found.push((setting.origin.clone(), key, module));
+        }
+    }
+    found
+}
+
+/// The value of a switch as text.
+fn word_of(values: &Layer, key: &str) -> String {
+    let default = || super::schema::key(key).and_then(|key| key.row.default_value());
+    match values.get(key).map(|setting| setting.value.clone()).or_else(default) {
+        Some(Value::Bool(b)) => b.to_string(),
+        Some(Value::Word(word)) => word.to_owned(),
+        _ => String::new(),
+    }
+}
+
+const fn missing(module: &'static str, switch: Option<(&'static str, &'static [&'static str])>) -> Missing {
+    Missing { module, switch }
+}
