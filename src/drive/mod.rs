@@ -1,6 +1,7 @@
 //! The dull side: sockets, TLS, timers, workers, signals and logs. It does what the core decided and decides nothing
 //! itself.
 
+pub mod clock;
 pub mod counters;
 pub mod dial;
 pub mod handshake;
@@ -8,6 +9,7 @@ pub mod link;
 pub mod listen;
 pub mod log;
 mod outbox;
+pub mod signals;
 mod stream;
 mod tcp;
 pub mod tls;

@@ -1,9 +1,33 @@
-//! Assembly of a node: from a checked config to running modules.
+//! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
-use std::{path::PathBuf, process::ExitCode};
+mod connection;
+mod control;
+mod functions;
+mod hub;
+mod outlet;
+mod publish;
+mod request;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::{Executor, Timer};
+
+use crate::config::{self, Fault, LoadRequest, Loaded, Settings};
+use crate::drive::clock::Clock;
+use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
+use crate::drive::link::{Protocol, close_code};
+use crate::drive::log::{self as logs, LogSettings};
+use crate::drive::signals::{Asked, Asking};
+use crate::drive::tls::{TlsIdentity, TlsTrust};
+use hub::Hub;
 
 /// Where the settings of a node come from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LoadPlan {
     pub path: Option<PathBuf>,
     /// (key, text of its value, the option it comes from), lowest first.
@@ -11,8 +35,98 @@ pub struct LoadPlan {
     pub legacy_ignore_unknown: bool,
 }
 
+/// Exit statuses of cli-config 4.9 that a node uses.
+const EXIT_FAILED: u8 = 1;
+const EXIT_CONFIGURATION: u8 = 78;
+
 /// Runs a node until it is told to stop; the exit status of cli-config 4.9.
 pub fn main(plan: LoadPlan) -> ExitCode {
-    eprintln!("mpreg: this build runs no node yet ({plan:?})");
-    ExitCode::FAILURE
+    let loaded = match load(&plan) {
+        Ok(loaded) => loaded,
+        Err(status) => return ExitCode::from(status),
+    };
+    logs::install(log_settings(&loaded.settings));
+    for fault in loaded.warnings.iter().chain(&loaded.notices) {
+        log::warn!("{fault}");
+    }
+    // Lives as long as the process, so that tasks may borrow it without counting.
+    let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
+    smol::block_on(executor.run(run(executor, plan, loaded)))
+}
+
+/// Loads the configuration; faults go to stderr, all at once.
+fn load(plan: &LoadPlan) -> Result<Loaded, u8> {
+    let mut request = LoadRequest::of_process(plan.path.clone());
+    request.overrides = plan.overrides.clone();
+    request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
+    let faults = match config::load(&request) {
+        Ok(loaded) => match config::refuse_unserved(&loaded) {
+            None => return Ok(loaded),
+            Some(faults) => faults,
+        },
+        Err(faults) => faults,
+    };
+    // There is nobody to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{faults}");
+    Err(EXIT_CONFIGURATION)
+}
+
+async fn run(executor: &'static Executor<'static>, plan: LoadPlan, loaded: Loaded) -> ExitCode {
+    let mut asking = match Asking::listen() {
+        Ok(asking) => asking,
+        Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+    };
+    let started = match start(executor, loaded).await {
+        Ok(started) => started,
+        Err(text) => return failed(&text),
+    };
+    let Started { hub, tls, mut loaded, workers_end } = started;
+    executor.spawn(settle_logs()).detach();
+    loop {
+        match asking.next().await {
+            Asked::Stop => break,
+            Asked::Reload => reload(&hub, &tls, &plan, &mut loaded),
+        }
+    }
+    let stop_timeout = loaded.settings.node.stop_timeout;
+    log::info!("stopping; at most {} s", stop_timeout.as_secs_f64());
+    let ended = smol::future::or(
+        async {
+            drain(&hub, stop_timeout).await;
+            hub.workers().stop(WORKERS_GRACE.min(stop_timeout)).await;
+            true
+        },
+        async {
+            while asking.next().await != Asked::Stop {}
+            false
+        },
+    );
+    if !ended.await {
+        log::warn!("told to stop again; ending at once");
+    }
+    drop(workers_end);
+    log::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+fn failed(text: &str) -> ExitCode {
+    log::error!("{text}");
+    ExitCode::from(EXIT_FAILED)
+}
+
+/// No new work; what runs may finish; then the peers hear a farewell and the connections end.
+async fn drain(hub: &Arc<Hub>, time: Duration) {
+    let finished = async {
+        hub.stop();
+        while hub.connections() > 0 {
+            Timer::after(DRAIN_LOOK).await;
+            hub.stop();
+        }
+    };
+    smol::future::or(finished, async {
+        Timer::after(time).await;
+        log::warn!("{} connections did not end in time", hub.connections());
+        hub.each_outlet(|outlet| outlet.close(close_code::GOING_AWAY, "the node stops".into()));
+    })
+    .await;
 }

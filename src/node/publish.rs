@@ -13,7 +13,7 @@ use super::outlet::Outlet;
 use crate::core::catalog::Text;
 use crate::core::fabric::Event;
 use crate::core::pubsub::pattern::Pattern;
-use crate::core::pubsub::{Message, Target, reserved};
+use crate::core::pubsub::{Message, Refusal, Target, reserved};
 use crate::core::reason::Reason;
 use crate::core::time::Now;
 use crate::wire::client::{Publish, Subscribe, Unsubscribe, write};
@@ -74,7 +74,7 @@ pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Ser
 pub fn subscribe(connection: &mut Connection, wish: Subscribe, now: Now) -> Served {
     let hub = connection.hub.clone();
     let patterns: Vec<&str> = wish.patterns.iter().map(String::as_str).collect();
-    let made = hub.with_subscriptions(|subscriptions| {
+    let made: Result<Target, Refusal> = hub.with_subscriptions(|subscriptions| {
         let made = subscriptions.subscribe(connection.outlet.id(), &wish.subscription_id, &patterns, now)?;
         // Under the lock, so that nobody matches the subscription before its outlet lets deliveries in.
         if !made.replaced {
