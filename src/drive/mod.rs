@@ -1,1 +1,3 @@
 //! drive
+
+pub mod worker;
