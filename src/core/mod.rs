@@ -13,3 +13,4 @@ pub mod pubsub;
 pub mod reason;
 pub mod rpc;
 pub mod time;
+pub mod worker;

@@ -15,3 +15,4 @@ mod tcp;
 pub mod tls;
 mod upgrade;
 mod websocket;
+pub mod worker;
