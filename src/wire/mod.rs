@@ -1,1 +1,3 @@
-//! wire
+//! What crosses a link: serde types, limits, framing. No decisions.
+
+pub mod fabric;
