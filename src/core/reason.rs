@@ -59,6 +59,7 @@ reasons! {
     RateLimited "rate_limited" "A viewer asked more often than discovery.rate_limit allows." "Ask less often, or raise discovery.rate_limit.requests.";
     CredentialRefused "credential_refused" "A connection sent a token that belongs to no tenant." "Check the token against tenants.credential.";
     ClusterRefused "cluster_refused" "A node of a cluster that federation does not allow tried to connect." "See [federation].";
+    TurnedAway "turned_away" "Another node refused a link of this one." "The log has its words; it is asked again, ever more rarely.";
     PeerDeparted "peer_departed" "A node that said goodbye tried to return as the same instance within its grace." "It may return with a new instance, or after peers.goodbye_grace.";
     NotEntitled "not_entitled" "A peer spoke for a node or cluster that it is not entitled to speak for." "Only a node itself, or its own cluster, may announce or remove its entries.";
     EntryExpired "entry_expired" "A catalog entry arrived after its lease had ended." "Check the clock of the node that sent it.";

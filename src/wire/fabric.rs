@@ -30,6 +30,15 @@ pub enum Frame<'a> {
     Other(Str<'a>, Ask<'a>),
 }
 
+/// Role and `u` of a message that could not be read, to answer it by.
+#[derive(Debug, Deserialize)]
+pub struct Outline<'a> {
+    #[serde(borrow, default)]
+    pub role: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub u: Ask<'a>,
+}
+
 /// The `u` of a message that wants an answer, as it was written.
 pub type Ask<'a> = Option<&'a RawValue>;
 
@@ -348,6 +357,12 @@ impl<'a> Frame<'a> {
             }
             _ => Ok(Frame::Other(role, outer.u)),
         }
+    }
+}
+
+impl<'a> Outline<'a> {
+    pub fn of(bytes: &'a [u8]) -> Option<Outline<'a>> {
+        serde_json::from_slice(bytes).ok()
     }
 }
 

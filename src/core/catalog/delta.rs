@@ -87,6 +87,38 @@ impl Delta {
         refused
     }
 
+    /// Makes all entries of the delta announced at `now`, for `ttl_seconds`.
+    pub fn stamp(&mut self, now: f64, ttl_seconds: f64) {
+        macro_rules! stamp {
+            ($($list:ident)*) => { $(
+                for entry in &mut self.$list {
+                    let entry = Arc::make_mut(entry);
+                    (entry.advertised_at, entry.ttl_seconds) = (now, ttl_seconds);
+                }
+            )* };
+        }
+        stamp!(functions topics queues services caches cache_profiles nodes);
+    }
+
+    /// Makes `node` of `cluster` the holder of all entries and keys of the delta.
+    pub fn claim(&mut self, cluster_id: &Text, node_id: &Text) {
+        macro_rules! claim {
+            (entries $($list:ident)*; keys $($keys:ident)*) => {
+                $(for entry in &mut self.$list {
+                    let entry = Arc::make_mut(entry);
+                    (entry.cluster_id, entry.node_id) = (cluster_id.clone(), node_id.clone());
+                })*
+                $(for key in &mut self.$keys {
+                    (key.cluster_id, key.node_id) = (cluster_id.clone(), node_id.clone());
+                })*
+            };
+        }
+        claim! {
+            entries functions topics queues services caches cache_profiles nodes;
+            keys function_removals queue_removals service_removals cache_removals cache_profile_removals node_removals
+        }
+    }
+
     /// The same change in `count` deltas of about equal size; ids and time are those of the whole.
     pub fn pieces(&self, count: usize) -> Vec<Delta> {
         fn part<T: Clone>(list: &[T], nth: usize, count: usize) -> Vec<T> {

@@ -10,7 +10,7 @@ pub trait Leased {
     fn ttl_seconds(&self) -> f64;
     fn node_id(&self) -> &Text;
     fn cluster_id(&self) -> &Text;
-    /// Makes the entry one that is announced at `now`.
+    /// Dates the entry.
     fn stamp(&mut self, now: f64);
 
     /// Wall time at which the lease ends.
