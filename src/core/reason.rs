@@ -59,15 +59,18 @@ reasons! {
     RateLimited "rate_limited" "A viewer asked more often than discovery.rate_limit allows." "Ask less often, or raise discovery.rate_limit.requests.";
     CredentialRefused "credential_refused" "A connection sent a token that belongs to no tenant." "Check the token against tenants.credential.";
     ClusterRefused "cluster_refused" "A node of a cluster that federation does not allow tried to connect." "See [federation].";
+    TurnedAway "turned_away" "Another node refused a link of this one." "The log has its words; it is asked again, ever more rarely.";
     PeerDeparted "peer_departed" "A node that said goodbye tried to return as the same instance within its grace." "It may return with a new instance, or after peers.goodbye_grace.";
     NotEntitled "not_entitled" "A peer spoke for a node or cluster that it is not entitled to speak for." "Only a node itself, or its own cluster, may announce or remove its entries.";
     EntryExpired "entry_expired" "A catalog entry arrived after its lease had ended." "Check the clock of the node that sent it.";
     EntryStale "entry_stale" "A catalog entry is older than the one already known." "Nothing; it is normal after reconnects.";
     EntryConflict "entry_conflict" "A function name is bound to another id, or an id to another name." "Use one id for one name everywhere.";
     EntryMalformed "entry_malformed" "A catalog entry could not be read." "See the log for the peer and the field.";
+    ClockSkew "clock_skew" "A catalog entry is dated more than 300 s in the future." "Set the clock of the node that sent it.";
     CatalogLimit "catalog_limit" "A cluster announced more entries than limits.catalog_entries_per_cluster." "Raise the limit if the entries are wanted.";
     GossipMalformed "gossip_malformed" "A gossip message could not be read; the link stays." "See the log for the peer and the field.";
     GossipUnknownKind "gossip_unknown_kind" "A gossip message was of a kind this node does not know." "Nothing; newer nodes may say more.";
+    MessageRepeated "message_repeated" "A message with the same id had come before, on this way or another." "Nothing; a mesh delivers many messages twice.";
     HopBudget "hop_budget" "A message was forwarded as often as its hop budget allows." "Shorten the path, or raise fabric.max_hops.";
     RouteLoop "route_loop" "A message came back to a node it had already passed." "See `mpreg explain` for the path.";
     NoRoute "no_route" "The target is known but no link leads to it." "See `mpreg client list-peers` for the links that are up.";

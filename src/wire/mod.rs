@@ -2,4 +2,5 @@
 //! that is only passed on (arguments, results, payloads, headers) is never turned into a tree of values.
 
 pub mod client;
+pub mod fabric;
 pub mod json;

@@ -1,4 +1,4 @@
-//! What the catalog holds: the seven entry types, their removal keys and the delta that carries them (fabric.md 6).
+//! What the catalog holds: the seven entry types and the keys that name them (fabric.md 6.2, 6.3).
 //!
 //! The order of members is that of the wire. Decoding is as lenient as fabric.md 6.2 says and no more: absent lists
 //! and texts have defaults, an unknown scope is `zone`, `null` in place of a list is malformed.
@@ -6,22 +6,13 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+use super::Identity;
 
 /// Ids and names are shared between the catalog, its snapshots and the entries.
 pub type Text = Arc<str>;
-
-/// Name, id and version of a function; name and id are one-to-one in all that a node knows.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Identity {
-    pub name: Text,
-    pub function_id: Text,
-    pub version: FunctionVersion,
-}
-
-/// A version on the wire: `a.b.c`, from one to three groups with an optional `v`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FunctionVersion(pub semver::Version);
 
 /// How far an entry wants to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
@@ -75,7 +66,7 @@ pub struct NodeEntry {
     pub resources: Vec<Text>,
     #[serde(default, deserialize_with = "sorted")]
     pub capabilities: Vec<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "endpoints")]
     pub transport_endpoints: Vec<TransportEndpoint>,
     #[serde(default, deserialize_with = "sorted")]
     pub tags: Vec<Text>,
@@ -139,7 +130,7 @@ pub struct QueueEntry {
     #[serde(default)]
     pub current_subscribers: i64,
     #[serde(default)]
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    pub metadata: serde_json::Map<String, Value>,
     #[serde(default)]
     pub scope: Scope,
     #[serde(default, deserialize_with = "sorted")]
@@ -178,7 +169,7 @@ pub struct ServiceEntry {
     pub namespace: Text,
     #[serde(default)]
     pub protocol: Text,
-    #[serde(default, deserialize_with = "port")]
+    #[serde(default, deserialize_with = "whole")]
     pub port: i64,
     #[serde(default, deserialize_with = "sorted")]
     pub targets: Vec<Text>,
@@ -188,11 +179,11 @@ pub struct ServiceEntry {
     pub tags: Vec<Text>,
     #[serde(default, deserialize_with = "sorted")]
     pub capabilities: Vec<Text>,
-    #[serde(default)]
-    pub metadata: serde_json::Map<String, serde_json::Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "plain")]
+    pub metadata: serde_json::Map<String, Value>,
+    #[serde(default, deserialize_with = "whole")]
     pub priority: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub weight: i64,
     #[serde(default)]
     pub node_id: Text,
@@ -289,6 +280,14 @@ pub struct NodeKey {
     pub node_id: Text,
 }
 
+/// Names one subscription; on the wire a removal has only the last part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicKey {
+    pub cluster_id: Text,
+    pub node_id: Text,
+    pub subscription_id: Text,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueueKey {
     pub cluster_id: Text,
@@ -303,7 +302,7 @@ pub struct ServiceKey {
     pub namespace: Text,
     pub name: Text,
     pub protocol: Text,
-    #[serde(deserialize_with = "port")]
+    #[serde(deserialize_with = "whole")]
     pub port: i64,
 }
 
@@ -314,29 +313,45 @@ pub struct CacheKey {
     pub role: CacheRole,
 }
 
-/// A change of the catalog (fabric.md 6.1): what is new and what is gone. All sixteen lists are written.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Delta {
-    pub update_id: Text,
-    pub cluster_id: Text,
-    #[serde(skip_serializing_if = "f64_is_unset")]
-    pub sent_at: f64,
-    pub functions: Vec<Arc<FunctionEntry>>,
-    pub function_removals: Vec<FunctionKey>,
-    pub topics: Vec<Arc<TopicEntry>>,
-    /// Subscription ids.
-    pub topic_removals: Vec<Text>,
-    pub queues: Vec<Arc<QueueEntry>>,
-    pub queue_removals: Vec<QueueKey>,
-    pub services: Vec<Arc<ServiceEntry>>,
-    pub service_removals: Vec<ServiceKey>,
-    pub caches: Vec<Arc<CacheEntry>>,
-    pub cache_removals: Vec<CacheKey>,
-    pub cache_profiles: Vec<Arc<CacheProfileEntry>>,
-    pub cache_profile_removals: Vec<NodeKey>,
-    pub nodes: Vec<Arc<NodeEntry>>,
-    pub node_removals: Vec<NodeKey>,
+impl TransportEndpoint {
+    /// The endpoint that a URL such as `ws://host:1` names, for the connections between nodes.
+    pub fn internal(url: &str) -> TransportEndpoint {
+        let mut endpoint = TransportEndpoint {
+            connection_type: "internal".into(),
+            protocol: "".into(),
+            host: "".into(),
+            port: 0,
+            endpoint: url.into(),
+        };
+        endpoint.complete();
+        endpoint
+    }
+
+    /// Derives what is missing from the URL, or the URL from the parts.
+    fn complete(&mut self) {
+        if self.endpoint.is_empty() {
+            if !self.protocol.is_empty() && !self.host.is_empty() {
+                self.endpoint = format!("{}://{}:{}", self.protocol, self.host, self.port).into();
+            }
+            return;
+        }
+        let Some((protocol, rest)) = self.endpoint.split_once("://") else { return };
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(0)),
+            _ => (authority, 0),
+        };
+        let (protocol, host) = (Text::from(protocol), Text::from(host));
+        if self.protocol.is_empty() {
+            self.protocol = protocol;
+        }
+        if self.host.is_empty() {
+            self.host = host;
+        }
+        if self.port == 0 {
+            self.port = port;
+        }
+    }
 }
 
 impl Scope {
@@ -372,114 +387,71 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
-impl FunctionVersion {
-    /// `None` where the text is no version (fabric.md 6.9).
-    pub fn parse(text: &str) -> Option<FunctionVersion> {
-        let text = text.trim();
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let (core, pre) = match text.split_once('-') {
-            Some((core, pre)) => (core, semver::Prerelease::new(pre).ok().filter(|p| !p.is_empty())?),
-            None => (text, semver::Prerelease::EMPTY),
-        };
-        let mut groups = [0u64; 3];
-        for (place, part) in core.split('.').enumerate() {
-            if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            *groups.get_mut(place)? = part.parse().ok()?;
-        }
-        let mut version = semver::Version::new(groups[0], groups[1], groups[2]);
-        version.pre = pre;
-        Some(FunctionVersion(version))
-    }
-}
-
-impl std::fmt::Display for FunctionVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for FunctionVersion {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for FunctionVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<FunctionVersion, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        FunctionVersion::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom(format_args!("Invalid semantic version: {text}")))
-    }
-}
-
-impl Delta {
-    /// True where nothing would change.
-    pub fn is_empty(&self) -> bool {
-        self.counts().into_iter().all(|(_, n)| n == 0)
-    }
-
-    /// The fourteen counters of a delta, in the order and with the names of the discovery topics (client.md 5.8).
-    pub fn counts(&self) -> [(&'static str, usize); 14] {
-        [
-            ("functions_added", self.functions.len()),
-            ("functions_removed", self.function_removals.len()),
-            ("topics_added", self.topics.len()),
-            ("topics_removed", self.topic_removals.len()),
-            ("queues_added", self.queues.len()),
-            ("queues_removed", self.queue_removals.len()),
-            ("services_added", self.services.len()),
-            ("services_removed", self.service_removals.len()),
-            ("caches_added", self.caches.len()),
-            ("caches_removed", self.cache_removals.len()),
-            ("cache_profiles_added", self.cache_profiles.len()),
-            ("cache_profiles_removed", self.cache_profile_removals.len()),
-            ("nodes_added", self.nodes.len()),
-            ("nodes_removed", self.node_removals.len()),
-        ]
-    }
-}
-
-/// Namespace of a name: the part before the last dot; empty without a dot (client.md 3.6).
-pub fn namespace_of(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(namespace, _)| namespace)
-}
-
 /// What `advertised_at` holds until the catalog fills in the time of arrival.
 pub fn unset() -> f64 {
     f64::NEG_INFINITY
-}
-
-fn f64_is_unset(value: &f64) -> bool {
-    *value == unset() || *value == 0.0
 }
 
 fn default_ttl() -> f64 {
     30.0
 }
 
-/// Lists that are sets on the wire: empties and repeats removed, sorted.
+/// Lists that are sets on the wire: empties and repeats removed, sorted. A bare text counts as the list of its
+/// characters, as the reference reads it.
 fn sorted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
-    let mut list = Vec::<Text>::deserialize(deserializer)?;
+    struct Set;
+    impl<'de> serde::de::Visitor<'de> for Set {
+        type Value = Vec<Text>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of texts")
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Vec<Text>, E> {
+            Ok(text.chars().map(|c| Text::from(c.encode_utf8(&mut [0; 4]) as &str)).collect())
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Text>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(text) = seq.next_element()? {
+                list.push(text);
+            }
+            Ok(list)
+        }
+    }
+    let mut list = deserializer.deserialize_any(Set)?;
     list.retain(|t| !t.is_empty());
     list.sort_unstable();
     list.dedup();
     Ok(list)
 }
 
-/// A port: a number, or its text.
-fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+/// A whole number, or its text.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Port {
+    enum Whole {
         Number(i64),
         Text(String),
     }
-    match Port::deserialize(deserializer)? {
-        Port::Number(n) => Ok(n),
-        Port::Text(t) => t.trim().parse().map_err(serde::de::Error::custom),
+    match Whole::deserialize(deserializer)? {
+        Whole::Number(n) => Ok(n),
+        Whole::Text(t) => t.trim().parse().map_err(serde::de::Error::custom),
     }
+}
+
+/// Metadata of a service: nulls dropped, lists and objects turned into text.
+fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<serde_json::Map<String, Value>, D::Error> {
+    let given = serde_json::Map::<String, Value>::deserialize(deserializer)?;
+    let flat = |value: Value| match value {
+        Value::Array(_) | Value::Object(_) => Value::String(value.to_string()),
+        scalar => scalar,
+    };
+    Ok(given.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, flat(v))).collect())
+}
+
+fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TransportEndpoint>, D::Error> {
+    let mut list = Vec::<TransportEndpoint>::deserialize(deserializer)?;
+    list.iter_mut().for_each(TransportEndpoint::complete);
+    list.sort_unstable();
+    Ok(list)
 }
 
 #[cfg(test)]
@@ -487,27 +459,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_normalised() {
-        for (text, normal) in
-            [("1", "1.0.0"), ("v1.2", "1.2.0"), ("01.002.3", "1.2.3"), ("1.0.0-beta.1", "1.0.0-beta.1")]
-        {
-            assert_eq!(
-                FunctionVersion::parse(text).map(|v| v.to_string()).as_deref(),
-                Some(normal),
-                "{text}"
-            );
-        }
-        for text in ["", "V1", "1.", ".1", "1..2", "1.2.3.4", "1.x", "-1", "1.0.0-", "1.0.0+b"] {
-            assert_eq!(FunctionVersion::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_bare_function_entry_has_defaults() {
         let text = r#"{"identity":{"name":"f","function_id":"f","version":"1"},"node_id":"n","cluster_id":"c","scope":"Cluster","tags":["b","a","b"]}"#;
         let entry: FunctionEntry = serde_json::from_str(text).unwrap();
         assert_eq!((entry.scope, entry.ttl_seconds, entry.advertised_at), (Scope::Zone, 30.0, unset()));
         assert_eq!(entry.tags.iter().map(|t| &**t).collect::<Vec<_>>(), ["a", "b"]);
-        assert!(serde_json::from_str::<Delta>(r#"{"functions":null}"#).is_err());
     }
 }

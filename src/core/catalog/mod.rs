@@ -1,42 +1,58 @@
 //! The catalog: who offers what. One owner changes it by deltas; everybody else reads.
 //!
 //! It keeps each entry until its lease ends or its holder removes it, accepts what is newer and refuses what is
-//! older, expired, in conflict or too much, each with its reason (fabric.md 6.4, 6.5). It never asks where a delta
-//! came from: who may speak for whom is decided before (`membership`).
+//! older, expired, removed since, in conflict, dated in the future or too much, each with its reason (fabric.md 6.4,
+//! 6.5). It never asks whether somebody may speak for somebody else: that is decided before (`core::fabric`).
+//!
+//! A clone is cheap, shares all tables, and stays as it is while the original changes: it is the snapshot that
+//! readers get.
 
+mod bindings;
+mod delta;
 mod entry;
+mod identity;
+mod lease;
+mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use delta::*;
 pub use entry::*;
+pub use identity::*;
+pub use lease::{Entry, Leased};
 
 use super::reason::Reason;
+use bindings::Bindings;
+use lease::dated;
+use table::{Removal, Table};
 
 /// The live entries of all types.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    functions: BTreeMap<FunctionKey, Arc<FunctionEntry>>,
-    nodes: BTreeMap<NodeKey, Arc<NodeEntry>>,
-    topics: BTreeMap<TopicKey, Arc<TopicEntry>>,
-    queues: BTreeMap<QueueKey, Arc<QueueEntry>>,
-    services: BTreeMap<ServiceKey, Arc<ServiceEntry>>,
-    caches: BTreeMap<CacheKey, Arc<CacheEntry>>,
-    cache_profiles: BTreeMap<NodeKey, Arc<CacheProfileEntry>>,
-    /// Function name to id and id to name, with the number of entries that hold the binding.
-    bindings: BTreeMap<Text, (Text, usize)>,
-    ids: BTreeMap<Text, Text>,
+    functions: Arc<Table<FunctionEntry>>,
+    nodes: Arc<Table<NodeEntry>>,
+    topics: Arc<Table<TopicEntry>>,
+    queues: Arc<Table<QueueEntry>>,
+    services: Arc<Table<ServiceEntry>>,
+    caches: Arc<Table<CacheEntry>>,
+    cache_profiles: Arc<Table<CacheProfileEntry>>,
+    bindings: Arc<Bindings>,
     /// Entries of all types per cluster, against `entries_per_cluster_max`.
     per_cluster: BTreeMap<Text, usize>,
     entries_per_cluster_max: usize,
 }
 
-/// Names one subscription.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TopicKey {
-    pub cluster_id: Text,
-    pub node_id: Text,
-    pub subscription_id: Text,
+/// The seven types of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Functions,
+    Nodes,
+    Topics,
+    Queues,
+    Services,
+    Caches,
+    CacheProfiles,
 }
 
 /// What became of a delta.
@@ -48,44 +64,21 @@ pub struct Applied {
     pub refused: Vec<(Reason, String)>,
 }
 
-/// An entry with a lease and a holder.
-pub trait Leased {
-    fn advertised_at(&self) -> f64;
-    fn ttl_seconds(&self) -> f64;
-    fn node_id(&self) -> &Text;
-    fn cluster_id(&self) -> &Text;
-    /// Fills in the time of arrival where the sender gave none.
-    fn stamp(&mut self, now: f64);
-
-    /// Strictly after the end of the lease.
-    fn expired(&self, now: f64) -> bool {
-        now > self.advertised_at() + self.ttl_seconds()
-    }
-}
-
-macro_rules! leased {
-    ($($entry:ident)*) => { $(impl Leased for $entry {
-        fn advertised_at(&self) -> f64 { self.advertised_at }
-        fn ttl_seconds(&self) -> f64 { self.ttl_seconds }
-        fn node_id(&self) -> &Text { &self.node_id }
-        fn cluster_id(&self) -> &Text { &self.cluster_id }
-        fn stamp(&mut self, now: f64) {
-            if self.advertised_at == unset() {
-                self.advertised_at = now;
-            }
-        }
-    })* };
-}
-leased! { FunctionEntry NodeEntry TopicEntry QueueEntry ServiceEntry CacheEntry CacheProfileEntry }
-
 impl Catalog {
     /// `entries_per_cluster_max` is limits.catalog_entries_per_cluster.
     pub fn new(entries_per_cluster_max: usize) -> Catalog {
         Catalog { entries_per_cluster_max, ..Catalog::default() }
     }
 
-    /// Applies removals, then upserts (fabric.md 6.4). `now` is the wall clock of this node.
+    /// Applies a delta whose sender holds none of the entries it removes; see [`Catalog::apply_from`].
     pub fn apply(&mut self, delta: Delta, now: f64) -> Applied {
+        self.apply_from("", delta, now)
+    }
+
+    /// Applies removals, then upserts (fabric.md 6.4). `now` is the wall clock of this node. `origin` is the node that
+    /// made the delta: where it removes entries of its own, the time it sent that is on the clock that dated them, and
+    /// nothing older of them is taken any more. Other removals bury what they remove and nothing newer.
+    pub fn apply_from(&mut self, origin: &str, delta: Delta, now: f64) -> Applied {
         let mut applied = Applied {
             changed: Delta {
                 update_id: delta.update_id.clone(),
@@ -95,413 +88,318 @@ impl Catalog {
             },
             refused: Vec::new(),
         };
-        self.remove(&delta, &mut applied.changed);
+        self.remove(origin, &delta, now, &mut applied);
+        let Catalog { functions, nodes, topics, queues, services, caches, cache_profiles, bindings, .. } =
+            self;
+        let mut room = Room { per_cluster: &mut self.per_cluster, max: self.entries_per_cluster_max };
         let Applied { changed, refused } = &mut applied;
         for entry in delta.functions {
-            let entry = stamped(entry, now);
-            if let Some(other) = self.conflict(&entry.identity) {
+            if let Some(other) = bindings.conflict(&entry.identity) {
                 refused.push((Reason::EntryConflict, format!("{} is bound to {other}", entry.identity.name)));
                 continue;
             }
-            let key = entry.key();
-            let is_new = !self.functions.contains_key(&key);
-            if upsert(
-                &mut self.functions,
-                key,
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                if is_new {
-                    self.bind(&entry.identity);
+            let entry = dated(entry, now);
+            match upsert(functions, &entry, &mut room, now) {
+                Ok(key) => {
+                    Arc::make_mut(bindings).bind(key, entry.clone());
+                    changed.functions.push(entry);
                 }
-                changed.functions.push(entry);
+                Err(reason) => {
+                    refused.push((reason, format!("function {} of {}", entry.identity.name, entry.node_id)))
+                }
             }
         }
-        for entry in delta.topics {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.topics,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.topics.push(entry);
-            }
-        }
-        for entry in delta.queues {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.queues,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.queues.push(entry);
-            }
-        }
-        for entry in delta.services {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.services,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.services.push(entry);
-            }
-        }
-        for entry in delta.caches {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.caches,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.caches.push(entry);
-            }
-        }
-        for entry in delta.cache_profiles {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.cache_profiles,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.cache_profiles.push(entry);
-            }
-        }
-        for entry in delta.nodes {
-            let entry = stamped(entry, now);
-            if upsert(
-                &mut self.nodes,
-                entry.key(),
-                &entry,
-                &mut self.per_cluster,
-                self.entries_per_cluster_max,
-                now,
-                refused,
-            ) {
-                changed.nodes.push(entry);
-            }
-        }
+        take(topics, delta.topics, &mut room, now, &mut changed.topics, refused);
+        take(queues, delta.queues, &mut room, now, &mut changed.queues, refused);
+        take(services, delta.services, &mut room, now, &mut changed.services, refused);
+        take(caches, delta.caches, &mut room, now, &mut changed.caches, refused);
+        take(cache_profiles, delta.cache_profiles, &mut room, now, &mut changed.cache_profiles, refused);
+        take(nodes, delta.nodes, &mut room, now, &mut changed.nodes, refused);
         applied
     }
 
     /// Takes out what has outlived its lease; the answer lists it as removals.
     pub fn expire(&mut self, now: f64) -> Delta {
         let mut gone = Delta { sent_at: now, ..Delta::default() };
-        gone.function_removals = expired_keys(&self.functions, now);
-        let topics: Vec<TopicKey> = expired_keys(&self.topics, now);
-        for key in &topics {
-            gone.topic_removals.push(key.subscription_id.clone());
-            if self.topics.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-            }
+        if self.next_expiry().is_none_or(|end| now <= end) {
+            return gone;
         }
-        gone.queue_removals = expired_keys(&self.queues, now);
-        gone.service_removals = expired_keys(&self.services, now);
-        gone.cache_removals = expired_keys(&self.caches, now);
-        gone.cache_profile_removals = expired_keys(&self.cache_profiles, now);
-        gone.node_removals = expired_keys(&self.nodes, now);
-        let mut removed = Delta::default();
-        gone.topic_removals = {
-            let topics = std::mem::take(&mut gone.topic_removals);
-            self.remove(&gone, &mut removed);
-            topics
-        };
+        let room = &mut Room { per_cluster: &mut self.per_cluster, max: self.entries_per_cluster_max };
+        gone.function_removals = ended(&mut self.functions, room, now, |k| &k.cluster_id);
+        for key in &gone.function_removals {
+            Arc::make_mut(&mut self.bindings).unbind(key);
+        }
+        let topics = ended(&mut self.topics, room, now, |k| &k.cluster_id);
+        gone.topic_removals = topics.into_iter().map(|k| k.subscription_id).collect();
+        gone.queue_removals = ended(&mut self.queues, room, now, |k| &k.cluster_id);
+        gone.service_removals = ended(&mut self.services, room, now, |k| &k.cluster_id);
+        gone.cache_removals = ended(&mut self.caches, room, now, |k| &k.cluster_id);
+        gone.cache_profile_removals = ended(&mut self.cache_profiles, room, now, |k| &k.cluster_id);
+        gone.node_removals = ended(&mut self.nodes, room, now, |k| &k.cluster_id);
         gone
     }
 
     /// The end of the lease that ends first, wall clock.
     pub fn next_expiry(&self) -> Option<f64> {
-        fn ends<'a, E: Leased + 'a>(entries: impl Iterator<Item = &'a Arc<E>>) -> f64 {
-            entries.map(|e| e.advertised_at() + e.ttl_seconds()).fold(f64::INFINITY, f64::min)
-        }
-        let first = [
-            ends(self.functions.values()),
-            ends(self.topics.values()),
-            ends(self.queues.values()),
-            ends(self.services.values()),
-            ends(self.caches.values()),
-            ends(self.cache_profiles.values()),
-            ends(self.nodes.values()),
-        ]
-        .into_iter()
-        .fold(f64::INFINITY, f64::min);
-        first.is_finite().then_some(first)
+        let ends = [
+            self.functions.first_end(),
+            self.nodes.first_end(),
+            self.topics.first_end(),
+            self.queues.first_end(),
+            self.services.first_end(),
+            self.caches.first_end(),
+            self.cache_profiles.first_end(),
+        ];
+        ends.into_iter().flatten().reduce(f64::min)
     }
 
     /// Removals for everything that `node` holds, as its departure makes them.
     pub fn holdings(&self, node: &str) -> Delta {
+        fn keys<E: Entry>(table: &Table<E>, node: &str) -> Vec<E::Key> {
+            table.iter().filter(|e| &**e.node_id() == node).map(|e| e.key()).collect()
+        }
         Delta {
-            function_removals: held(&self.functions, node).map(|(k, _)| k.clone()).collect(),
-            topic_removals: held(&self.topics, node).map(|(k, _)| k.subscription_id.clone()).collect(),
-            queue_removals: held(&self.queues, node).map(|(k, _)| k.clone()).collect(),
-            service_removals: held(&self.services, node).map(|(k, _)| k.clone()).collect(),
-            cache_removals: held(&self.caches, node).map(|(k, _)| k.clone()).collect(),
-            cache_profile_removals: held(&self.cache_profiles, node).map(|(k, _)| k.clone()).collect(),
-            node_removals: held(&self.nodes, node).map(|(k, _)| k.clone()).collect(),
+            function_removals: keys(&self.functions, node),
+            topic_removals: keys(&self.topics, node).into_iter().map(|k| k.subscription_id).collect(),
+            queue_removals: keys(&self.queues, node),
+            service_removals: keys(&self.services, node),
+            cache_removals: keys(&self.caches, node),
+            cache_profile_removals: keys(&self.cache_profiles, node),
+            node_removals: keys(&self.nodes, node),
+            ..Delta::default()
+        }
+    }
+
+    /// The live entries for which `wanted` holds, given their cluster and node, as one delta.
+    pub fn excerpt(&self, wanted: impl Fn(&str, &str) -> bool) -> Delta {
+        fn part<E: Entry>(table: &Table<E>, wanted: impl Fn(&str, &str) -> bool) -> Vec<Arc<E>> {
+            table.iter().filter(|e| wanted(e.cluster_id(), e.node_id())).cloned().collect()
+        }
+        Delta {
+            functions: part(&self.functions, &wanted),
+            topics: part(&self.topics, &wanted),
+            queues: part(&self.queues, &wanted),
+            services: part(&self.services, &wanted),
+            caches: part(&self.caches, &wanted),
+            cache_profiles: part(&self.cache_profiles, &wanted),
+            nodes: part(&self.nodes, &wanted),
             ..Delta::default()
         }
     }
 
     /// All live entries as one delta, for a snapshot to a new peer.
     pub fn snapshot(&self) -> Delta {
-        Delta {
-            functions: self.functions.values().cloned().collect(),
-            topics: self.topics.values().cloned().collect(),
-            queues: self.queues.values().cloned().collect(),
-            services: self.services.values().cloned().collect(),
-            caches: self.caches.values().cloned().collect(),
-            cache_profiles: self.cache_profiles.values().cloned().collect(),
-            nodes: self.nodes.values().cloned().collect(),
-            ..Delta::default()
+        self.excerpt(|_, _| true)
+    }
+
+    /// Grows with every change of the entries of one type; what is computed from them stays right until it does.
+    pub fn version(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Functions => self.functions.version(),
+            Kind::Nodes => self.nodes.version(),
+            Kind::Topics => self.topics.version(),
+            Kind::Queues => self.queues.version(),
+            Kind::Services => self.services.version(),
+            Kind::Caches => self.caches.version(),
+            Kind::CacheProfiles => self.cache_profiles.version(),
         }
     }
 
+    /// Entries of all types that a cluster has in the catalog.
+    pub fn entries_of_cluster(&self, cluster_id: &str) -> usize {
+        self.per_cluster.get(cluster_id).copied().unwrap_or(0)
+    }
+
     pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionEntry>> {
-        self.functions.values()
+        self.functions.iter()
+    }
+
+    /// The functions of one name, by cluster, node, version and resources.
+    pub fn functions_named(&self, name: &str) -> impl Iterator<Item = &Arc<FunctionEntry>> {
+        self.bindings.holders(name)
     }
 
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicEntry>> {
-        self.topics.values()
+        self.topics.iter()
+    }
+
+    pub fn topic(&self, key: &TopicKey) -> Option<&Arc<TopicEntry>> {
+        self.topics.get(key)
     }
 
     pub fn queues(&self) -> impl Iterator<Item = &Arc<QueueEntry>> {
-        self.queues.values()
+        self.queues.iter()
     }
 
     pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceEntry>> {
-        self.services.values()
+        self.services.iter()
     }
 
     pub fn caches(&self) -> impl Iterator<Item = &Arc<CacheEntry>> {
-        self.caches.values()
+        self.caches.iter()
     }
 
     pub fn cache_profiles(&self) -> impl Iterator<Item = &Arc<CacheProfileEntry>> {
-        self.cache_profiles.values()
+        self.cache_profiles.iter()
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeEntry>> {
-        self.nodes.values()
+        self.nodes.iter()
     }
 
     pub fn node(&self, cluster_id: &str, node_id: &str) -> Option<&Arc<NodeEntry>> {
         self.nodes.get(&NodeKey { cluster_id: cluster_id.into(), node_id: node_id.into() })
     }
 
-    fn remove(&mut self, delta: &Delta, changed: &mut Delta) {
-        for key in &delta.function_removals {
-            if self.functions.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                self.unbind(&key.identity);
-                changed.function_removals.push(key.clone());
-            }
+    fn remove(&mut self, origin: &str, delta: &Delta, now: f64, applied: &mut Applied) {
+        let sent_at = if delta.sent_at > 0.0 { delta.sent_at } else { now };
+        let topics = self.removed_topics(origin, delta);
+        let Applied { changed, refused } = applied;
+        let room = &mut Room { per_cluster: &mut self.per_cluster, max: self.entries_per_cluster_max };
+        macro_rules! remove {
+            ($table:ident $keys:expr, |$key:ident| $done:block) => {
+                for $key in $keys {
+                    let removal = Removal { sent_at, by_holder: &*$key.node_id == origin };
+                    match Arc::make_mut(&mut self.$table).remove($key, removal, now) {
+                        Ok(None) => {}
+                        Ok(Some(_)) => {
+                            room.release(&$key.cluster_id);
+                            $done
+                        }
+                        Err(reason) => refused.push((
+                            reason,
+                            format!("removal from the {} of {}", stringify!($table), $key.node_id),
+                        )),
+                    }
+                }
+            };
         }
+        remove!(functions & delta.function_removals, |key| {
+            Arc::make_mut(&mut self.bindings).unbind(key);
+            changed.function_removals.push(key.clone());
+        });
+        remove!(topics & topics, |key| { changed.topic_removals.push(key.subscription_id.clone()) });
+        remove!(queues & delta.queue_removals, |key| { changed.queue_removals.push(key.clone()) });
+        remove!(services & delta.service_removals, |key| { changed.service_removals.push(key.clone()) });
+        remove!(caches & delta.cache_removals, |key| { changed.cache_removals.push(key.clone()) });
+        remove!(cache_profiles & delta.cache_profile_removals, |key| {
+            changed.cache_profile_removals.push(key.clone())
+        });
+        remove!(nodes & delta.node_removals, |key| { changed.node_removals.push(key.clone()) });
+    }
+
+    /// Which subscriptions are meant by the bare ids of a delta: those of its origin; else, in a delta that takes
+    /// whole nodes out, those of these nodes; else all of that id.
+    fn removed_topics(&self, origin: &str, delta: &Delta) -> Vec<TopicKey> {
+        let mut keys = Vec::new();
         for id in &delta.topic_removals {
-            let keys: Vec<TopicKey> =
-                self.topics.keys().filter(|k| k.subscription_id == *id).cloned().collect();
-            for key in keys {
-                self.topics.remove(&key);
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.topic_removals.push(id.clone());
+            let key = TopicKey {
+                cluster_id: delta.cluster_id.clone(),
+                node_id: origin.into(),
+                subscription_id: id.clone(),
+            };
+            let leaving: Vec<TopicKey> = delta
+                .node_removals
+                .iter()
+                .map(|n| TopicKey {
+                    cluster_id: n.cluster_id.clone(),
+                    node_id: n.node_id.clone(),
+                    subscription_id: id.clone(),
+                })
+                .filter(|k| self.topics.get(k).is_some())
+                .collect();
+            if self.topics.get(&key).is_some() {
+                keys.push(key);
+            } else if !leaving.is_empty() {
+                keys.extend(leaving);
+            } else {
+                let before = keys.len();
+                keys.extend(self.topics.keys().filter(|k| k.subscription_id == *id).map(|k| (**k).clone()));
+                if keys.len() == before {
+                    keys.push(key); // not here yet: the announcement may be on its way
+                }
             }
         }
-        for key in &delta.queue_removals {
-            if self.queues.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.queue_removals.push(key.clone());
-            }
-        }
-        for key in &delta.service_removals {
-            if self.services.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.service_removals.push(key.clone());
-            }
-        }
-        for key in &delta.cache_removals {
-            if self.caches.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.cache_removals.push(key.clone());
-            }
-        }
-        for key in &delta.cache_profile_removals {
-            if self.cache_profiles.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.cache_profile_removals.push(key.clone());
-            }
-        }
-        for key in &delta.node_removals {
-            if self.nodes.remove(key).is_some() {
-                release(&mut self.per_cluster, &key.cluster_id);
-                changed.node_removals.push(key.clone());
-            }
-        }
+        keys
+    }
+}
+
+/// Counts entries per cluster against the limit.
+struct Room<'a> {
+    per_cluster: &'a mut BTreeMap<Text, usize>,
+    max: usize,
+}
+
+impl Room<'_> {
+    fn take(&mut self, cluster_id: &Text) -> bool {
+        let count = self.per_cluster.entry(cluster_id.clone()).or_default();
+        let free = *count < self.max;
+        *count += usize::from(free);
+        free
     }
 
-    fn conflict(&self, identity: &Identity) -> Option<Text> {
-        match (self.bindings.get(&identity.name), self.ids.get(&identity.function_id)) {
-            (Some((id, _)), _) if *id != identity.function_id => Some(id.clone()),
-            (_, Some(name)) if *name != identity.name => Some(name.clone()),
-            _ => None,
-        }
-    }
-
-    fn bind(&mut self, identity: &Identity) {
-        self.bindings.entry(identity.name.clone()).or_insert_with(|| (identity.function_id.clone(), 0)).1 +=
-            1;
-        self.ids.insert(identity.function_id.clone(), identity.name.clone());
-    }
-
-    fn unbind(&mut self, identity: &Identity) {
-        if let Some((_, holders)) = self.bindings.get_mut(&identity.name) {
-            *holders -= 1;
-            if *holders == 0 {
-                self.bindings.remove(&identity.name);
-                self.ids.remove(&identity.function_id);
+    fn release(&mut self, cluster_id: &Text) {
+        if let Some(count) = self.per_cluster.get_mut(cluster_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_cluster.remove(cluster_id);
             }
         }
     }
 }
 
-fn stamped<E: Leased + Clone>(mut entry: Arc<E>, now: f64) -> Arc<E> {
-    if entry.advertised_at() == unset() {
-        Arc::make_mut(&mut entry).stamp(now);
-    }
-    entry
-}
-
-/// The acceptance of fabric.md 6.5; true where the entry was stored.
-fn upsert<K: Ord, E: Leased>(
-    entries: &mut BTreeMap<K, Arc<E>>,
-    key: K,
-    entry: &Arc<E>,
-    per_cluster: &mut BTreeMap<Text, usize>,
-    entries_per_cluster_max: usize,
+fn take<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    entries: Vec<Arc<E>>,
+    room: &mut Room,
     now: f64,
+    changed: &mut Vec<Arc<E>>,
     refused: &mut Vec<(Reason, String)>,
-) -> bool {
-    let told = || format!("an entry of {}", entry.node_id());
-    if entry.expired(now) {
-        refused.push((Reason::EntryExpired, told()));
-        return false;
-    }
-    if let Some(known) = entries.get_mut(&key) {
-        let newer = entry.advertised_at() > known.advertised_at()
-            || entry.advertised_at() == known.advertised_at() && entry.ttl_seconds() > known.ttl_seconds();
-        if newer {
-            *known = entry.clone();
-        } else {
-            refused.push((Reason::EntryStale, told()));
-        }
-        return newer;
-    }
-    let count = per_cluster.entry(entry.cluster_id().clone()).or_default();
-    if *count >= entries_per_cluster_max {
-        refused.push((Reason::CatalogLimit, told()));
-        return false;
-    }
-    *count += 1;
-    entries.insert(key, entry.clone());
-    true
-}
-
-fn release(per_cluster: &mut BTreeMap<Text, usize>, cluster_id: &Text) {
-    if let Some(count) = per_cluster.get_mut(cluster_id) {
-        *count -= 1;
-        if *count == 0 {
-            per_cluster.remove(cluster_id);
+) {
+    for entry in entries {
+        let entry = dated(entry, now);
+        match upsert(table, &entry, room, now) {
+            Ok(_) => changed.push(entry),
+            Err(reason) => refused.push((reason, format!("an entry of {}", entry.node_id()))),
         }
     }
 }
 
-fn expired_keys<K: Clone, E: Leased>(entries: &BTreeMap<K, Arc<E>>, now: f64) -> Vec<K> {
-    entries.iter().filter(|(_, e)| e.expired(now)).map(|(k, _)| k.clone()).collect()
+/// The acceptance of fabric.md 6.5; the key where the entry was stored.
+fn upsert<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    entry: &Arc<E>,
+    room: &mut Room,
+    now: f64,
+) -> Result<Arc<E::Key>, Reason> {
+    if entry.advertised_at() > now + SKEW_SECONDS_MAX {
+        return Err(Reason::ClockSkew);
+    }
+    let key = entry.key();
+    if table.judge(&key, entry, now)? && !room.take(entry.cluster_id()) {
+        return Err(Reason::CatalogLimit);
+    }
+    let key = Arc::new(key);
+    Arc::make_mut(table).insert(key.clone(), entry.clone());
+    Ok(key)
 }
 
-fn held<'a, K, E: Leased>(
-    entries: &'a BTreeMap<K, Arc<E>>,
-    node: &'a str,
-) -> impl Iterator<Item = (&'a K, &'a Arc<E>)> {
-    entries.iter().filter(move |(_, e)| &**e.node_id() == node)
+fn ended<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    room: &mut Room,
+    now: f64,
+    cluster: impl Fn(&E::Key) -> &Text,
+) -> Vec<E::Key> {
+    if table.first_end().is_none_or(|end| now <= end) {
+        return Vec::new();
+    }
+    let gone = Arc::make_mut(table).expire(now);
+    gone.iter().for_each(|key| room.release(cluster(key)));
+    gone.into_iter().map(Arc::unwrap_or_clone).collect()
 }
 
-impl FunctionEntry {
-    pub fn key(&self) -> FunctionKey {
-        FunctionKey {
-            cluster_id: self.cluster_id.clone(),
-            node_id: self.node_id.clone(),
-            identity: self.identity.clone(),
-            resources: self.resources.clone(),
-        }
-    }
-}
-impl NodeEntry {
-    pub fn key(&self) -> NodeKey {
-        NodeKey { cluster_id: self.cluster_id.clone(), node_id: self.node_id.clone() }
-    }
-}
-impl TopicEntry {
-    pub fn key(&self) -> TopicKey {
-        TopicKey {
-            cluster_id: self.cluster_id.clone(),
-            node_id: self.node_id.clone(),
-            subscription_id: self.subscription_id.clone(),
-        }
-    }
-}
-impl QueueEntry {
-    pub fn key(&self) -> QueueKey {
-        QueueKey {
-            cluster_id: self.cluster_id.clone(),
-            node_id: self.node_id.clone(),
-            queue_name: self.queue_name.clone(),
-        }
-    }
-}
-impl ServiceEntry {
-    pub fn key(&self) -> ServiceKey {
-        ServiceKey {
-            cluster_id: self.cluster_id.clone(),
-            node_id: self.node_id.clone(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            protocol: self.protocol.clone(),
-            port: self.port,
-        }
-    }
-}
-impl CacheEntry {
-    pub fn key(&self) -> CacheKey {
-        CacheKey { cluster_id: self.cluster_id.clone(), node_id: self.node_id.clone(), role: self.role }
-    }
-}
-impl CacheProfileEntry {
-    pub fn key(&self) -> NodeKey {
-        NodeKey { cluster_id: self.cluster_id.clone(), node_id: self.node_id.clone() }
-    }
-}
+/// How far the clock of a holder may be ahead. Without a bound, an entry from the future beats all honest refreshes.
+pub const SKEW_SECONDS_MAX: f64 = 300.0;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,184 @@
+//! One table of the catalog: the live entries of one type, when their leases end, and the graves of what was removed.
+//!
+//! A grave remembers for a while up to when something was removed, so that a delayed older announcement does not
+//! bring it back (the protocol has no dated removals, fabric.md 20.2 C25). Graves are bounded in number and age.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::lease::Entry;
+use crate::core::reason::Reason;
+
+/// Live entries by key.
+#[derive(Debug, Clone)]
+pub(super) struct Table<E: Entry> {
+    live: BTreeMap<Arc<E::Key>, Arc<E>>,
+    /// The same keys by the end of the lease.
+    ends: BTreeSet<(Moment, Arc<E::Key>)>,
+    /// Announcements older than this are of something that was removed.
+    graves: BTreeMap<Arc<E::Key>, Grave>,
+    grave_ends: BTreeSet<(Moment, Arc<E::Key>)>,
+    version: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Grave {
+    older_than: f64,
+    until: Moment,
+}
+
+/// Wall time that has an order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Moment(f64);
+
+/// When a removal happened, for the clock that dated the entries it removes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Removal {
+    /// When its sender sent it.
+    pub sent_at: f64,
+    /// True where the sender is the holder of the entries, so that both dates are of one clock.
+    pub by_holder: bool,
+}
+
+impl<E: Entry> Default for Table<E> {
+    fn default() -> Table<E> {
+        Table {
+            live: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            graves: BTreeMap::new(),
+            grave_ends: BTreeSet::new(),
+            version: 0,
+        }
+    }
+}
+
+impl<E: Entry> Table<E> {
+    pub fn get(&self, key: &E::Key) -> Option<&Arc<E>> {
+        self.live.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<E>> {
+        self.live.values()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<E::Key>> {
+        self.live.keys()
+    }
+
+    /// Grows with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Wall time at which the first lease ends.
+    pub fn first_end(&self) -> Option<f64> {
+        self.ends.first().map(|(end, _)| end.0)
+    }
+
+    /// Whether fabric.md 6.5 takes the entry, and whether its key is a new one.
+    pub fn judge(&self, key: &E::Key, entry: &E, now: f64) -> Result<bool, Reason> {
+        if entry.expired(now) {
+            return Err(Reason::EntryExpired);
+        }
+        if let Some(known) = self.live.get(key) {
+            let newer = entry.advertised_at() > known.advertised_at()
+                || entry.advertised_at() == known.advertised_at()
+                    && entry.ttl_seconds() > known.ttl_seconds();
+            return if newer { Ok(false) } else { Err(Reason::EntryStale) };
+        }
+        match self.graves.get(key) {
+            Some(grave) if entry.advertised_at() < grave.older_than => Err(Reason::EntryStale),
+            _ => Ok(true),
+        }
+    }
+
+    pub fn insert(&mut self, key: Arc<E::Key>, entry: Arc<E>) {
+        self.version += 1;
+        self.ends.insert((Moment(entry.ends_at()), key.clone()));
+        if let Some(grave) = self.graves.remove(&key) {
+            self.grave_ends.remove(&(grave.until, key.clone()));
+        }
+        if let Some(old) = self.live.get_mut(&key) {
+            let end = Moment(old.ends_at());
+            if end.0 != entry.ends_at() {
+                self.ends.remove(&(end, key));
+            }
+            *old = entry;
+        } else {
+            self.live.insert(key, entry);
+        }
+    }
+
+    /// Takes an entry out and buries its key. A removal that was sent before the entry was announced does nothing.
+    pub fn remove(&mut self, key: &E::Key, removal: Removal, now: f64) -> Result<Option<Arc<E>>, Reason> {
+        let older_than = if removal.by_holder { removal.sent_at } else { f64::NEG_INFINITY };
+        let Some((key, entry)) = self.live.get_key_value(key) else {
+            if removal.by_holder {
+                self.bury(Arc::new(key.clone()), older_than, now);
+            }
+            return Ok(None);
+        };
+        if entry.advertised_at() > removal.sent_at {
+            return Err(Reason::EntryStale);
+        }
+        let older_than = older_than.max(entry.advertised_at().next_up());
+        let key = key.clone();
+        let gone = self.take(&key);
+        self.bury(key, older_than, now);
+        Ok(gone)
+    }
+
+    /// Takes out what has outlived its lease.
+    pub fn expire(&mut self, now: f64) -> Vec<Arc<E::Key>> {
+        while let Some((until, key)) = self.grave_ends.first().filter(|(until, _)| until.0 < now).cloned() {
+            self.grave_ends.remove(&(until, key.clone()));
+            self.graves.remove(&key);
+        }
+        let mut gone = Vec::new();
+        while let Some((_, key)) = self.ends.first().filter(|(end, _)| now > end.0).cloned() {
+            self.take(&key);
+            gone.push(key);
+        }
+        gone
+    }
+
+    fn take(&mut self, key: &Arc<E::Key>) -> Option<Arc<E>> {
+        let entry = self.live.remove(key)?;
+        self.ends.remove(&(Moment(entry.ends_at()), key.clone()));
+        self.version += 1;
+        Some(entry)
+    }
+
+    fn bury(&mut self, key: Arc<E::Key>, older_than: f64, now: f64) {
+        let until = Moment(now + GRAVE_SECONDS);
+        let older_than = older_than.min(now + GRAVE_SECONDS);
+        if let Some(old) = self.graves.insert(key.clone(), Grave { older_than, until }) {
+            self.grave_ends.remove(&(old.until, key.clone()));
+        }
+        self.grave_ends.insert((until, key));
+        if self.graves.len() > GRAVES_MAX
+            && let Some((_, first)) = self.grave_ends.pop_first()
+        {
+            self.graves.remove(&first);
+        }
+    }
+}
+
+impl Eq for Moment {}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Moment) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Moment) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// Gossip lives for 300 s (fabric.md 5.1); nothing older than that can still be on its way.
+const GRAVE_SECONDS: f64 = 300.0;
+/// Per table.
+const GRAVES_MAX: usize = 10_000;

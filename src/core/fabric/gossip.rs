@@ -1,0 +1,398 @@
+//! Gossip: what this node tells of itself, what it passes on, and what it believes (fabric.md 5).
+//!
+//! Own entries are announced when they change and refreshed long before they expire. What changed something here is
+//! passed on once, to everybody but those who have it. A node speaks for itself and its cluster; nobody speaks for
+//! this node. A message is known by its id alone: the digest of the reference repeats after a restart and would
+//! silence news (20.2 C8).
+
+use serde_json::value::to_raw_value;
+
+use super::seen::Seen;
+use super::*;
+use crate::core::catalog::{Claim, SKEW_SECONDS_MAX, TopicKey};
+use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
+
+/// When and under which numbers this node speaks.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    seen: Seen,
+    sequence: i64,
+    /// The last date given to an own entry; the next is later, so that no two announcements tie.
+    dated: f64,
+    next_node: Duration,
+    next_all: Duration,
+    node_every_seconds: f64,
+    all_every_seconds: f64,
+}
+
+impl Announcer {
+    pub fn new(own: &Settings, now: Now, chance: &mut Chance) -> Announcer {
+        let (ttl, interval) = (own.catalog_ttl_seconds, own.membership.gossip_interval_seconds);
+        let node_every_seconds = (2.0 * interval).max(NODE_REFRESH_SECONDS_MIN).min(ttl / 4.0);
+        let all_every_seconds = ttl / 3.0;
+        Announcer {
+            seen: Seen::new(MESSAGES_REMEMBERED),
+            sequence: 0,
+            dated: 0.0,
+            next_node: later(now, node_every_seconds, chance),
+            next_all: later(now, all_every_seconds, chance),
+            node_every_seconds,
+            all_every_seconds,
+        }
+    }
+
+    pub fn next(&self) -> Duration {
+        self.next_node.min(self.next_all)
+    }
+
+    fn date(&mut self, now: Now) -> f64 {
+        self.dated = now.wall.max(self.dated + DATE_STEP);
+        self.dated
+    }
+
+    /// Numbers follow the clock, so that those of a former life are not used again.
+    fn number(&mut self, now: Now) -> i64 {
+        self.sequence = (self.sequence + 1).max((now.wall * 1000.0) as i64);
+        self.sequence
+    }
+}
+
+impl Fabric {
+    pub(super) fn local_functions(&mut self, functions: Vec<FunctionEntry>, now: Now, out: &mut Vec<Action>) {
+        let mut delta =
+            Delta { functions: functions.into_iter().map(Arc::new).collect(), ..Delta::default() };
+        delta.claim(&self.own.membership.cluster_id, &self.own.membership.node_id);
+        let kept: Vec<_> = delta.functions.iter().map(|f| crate::core::catalog::Entry::key(&**f)).collect();
+        let mut gone = self.catalog.holdings(self.node_id()).function_removals;
+        gone.retain(|key| !kept.contains(key));
+        delta.function_removals = gone;
+        self.local(delta, now, out);
+    }
+
+    /// Own entries come or go: here, and by gossip everywhere.
+    pub(super) fn local(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) {
+        delta.claim(&self.own.membership.cluster_id, &self.own.membership.node_id);
+        let changed = self.change_own(delta, now, out);
+        if !changed.is_empty() {
+            self.announce_own(changed, now, out);
+        }
+    }
+
+    /// Applies a change of own entries, dated now; the answer is what it changed.
+    pub(super) fn change_own(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) -> Delta {
+        let date = self.announcer.date(now);
+        delta.stamp(date, self.own.catalog_ttl_seconds);
+        delta.cluster_id = self.cluster_id().clone();
+        delta.sent_at = date;
+        self.refuse_unspeakable(&mut delta, None, out);
+        let own = self.node_id().clone();
+        let applied = self.catalog.apply_from(&own, delta, now.wall);
+        told(applied.refused, None, out);
+        if !applied.changed.is_empty() {
+            out.push(Action::CatalogChanged(applied.changed.clone()));
+        }
+        applied.changed
+    }
+
+    /// Refreshes what is due of the own entries.
+    pub(super) fn refresh(&mut self, now: Now, out: &mut Vec<Action>) {
+        if now.mono < self.announcer.next() {
+            return;
+        }
+        let own = self.node_id().clone();
+        let all = now.mono >= self.announcer.next_all;
+        let delta = if all {
+            self.catalog.excerpt(|_, node| *node == *own)
+        } else {
+            Delta { nodes: vec![Arc::new(self.own_node())], ..Delta::default() }
+        };
+        if all {
+            self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
+        }
+        self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
+        self.local(delta, now, out);
+    }
+
+    /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
+    pub(super) fn introduce(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let own = self.node_id().clone();
+        let mine = self.catalog.excerpt(|_, node| *node == *own);
+        for bytes in self.encode(mine, "", true, now, out) {
+            out.push(Action::Send { link, bytes });
+        }
+        let others = self.catalog.excerpt(|_, node| *node != *own);
+        if !others.is_empty() {
+            for bytes in self.encode(others, "snapshot:", false, now, out) {
+                out.push(Action::Send { link, bytes });
+            }
+        }
+    }
+
+    /// Gossips a change that this node made.
+    pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
+        let links: Vec<LinkId> = self.peer_links(&[]);
+        if links.is_empty() {
+            return;
+        }
+        for bytes in self.encode(delta, "", true, now, out) {
+            out.extend(links.iter().map(|link| Action::Send { link: *link, bytes: bytes.clone() }));
+        }
+    }
+
+    /// A node has left: what it held goes, here and, by our word, everywhere.
+    pub(super) fn withdraw_node(&mut self, node: &str, now: Now, out: &mut Vec<Action>) {
+        self.told_by.remove(node);
+        let mut delta = self.catalog.holdings(node);
+        if delta.is_empty() {
+            return;
+        }
+        delta.cluster_id = self.cluster_id().clone();
+        delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clock of the departed says
+        let own = self.node_id().clone();
+        let applied = self.catalog.apply_from(&own, delta, now.wall);
+        told(applied.refused, None, out);
+        out.push(Action::CatalogChanged(applied.changed.clone()));
+        self.announce_own(applied.changed, now, out);
+    }
+
+    pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
+        let Some(peer) = self.membership.speaker(link).cloned() else {
+            return refuse(out, Reason::NotEntitled, Some(link), "gossip before an accepted STATUS");
+        };
+        if *gossip.sender_id != *peer {
+            let text = format!("{peer} sends gossip as {}", &*gossip.sender_id);
+            return refuse(out, Reason::NotEntitled, Some(link), text);
+        }
+        let Some(kind) = gossip.kind() else {
+            let text = format!("{peer} sends gossip of kind {:?}", &*gossip.message_type);
+            return refuse(out, Reason::GossipUnknownKind, Some(link), text);
+        };
+        if gossip.expires_at > 0.0 && now.wall > gossip.expires_at + SKEW_SECONDS_MAX {
+            return refuse(out, Reason::EntryExpired, Some(link), "a gossip message that has expired");
+        }
+        if !self.announcer.seen.add(&gossip.message_id) {
+            return refuse(out, Reason::MessageRepeated, Some(link), "");
+        }
+        match kind {
+            GossipKind::CatalogUpdate => self.catalog_update(link, &peer, gossip, now, out),
+            // Between clusters only: the modules for routes, link state and route keys take these over. Within one
+            // cluster the reference drops them as well (7.4).
+            GossipKind::RouteAdvertisement
+            | GossipKind::RouteWithdrawal
+            | GossipKind::LinkStateUpdate
+            | GossipKind::RouteKeyAnnouncement => {}
+            GossipKind::Idle => {}
+        }
+    }
+
+    fn catalog_update(
+        &mut self,
+        link: LinkId,
+        peer: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let (mut delta, bad) = match gossip.delta() {
+            Ok(read) => read,
+            Err(malformed) => {
+                return refuse(out, Reason::GossipMalformed, Some(link), malformed.to_string());
+            }
+        };
+        told(bad.into_iter().map(|m| (Reason::EntryMalformed, m.to_string())).collect(), Some(link), out);
+        let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
+        self.refuse_unentitled(&origin, &mut delta, link, now, out);
+        self.refuse_unspeakable(&mut delta, Some(link), out);
+        let passed_on = delta.clone();
+        let applied = self.catalog.apply_from(&origin, delta, now.wall);
+        told(applied.refused, Some(link), out);
+        if applied.changed.is_empty() {
+            return;
+        }
+        let functions = applied.changed.functions.iter().map(|f| &f.node_id);
+        for node in applied.changed.nodes.iter().map(|n| &n.node_id).chain(functions) {
+            if self.told_by.get(node) != Some(peer) {
+                self.told_by.insert(node.clone(), peer.clone());
+            }
+        }
+        self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
+        self.told_by
+            .retain(|node, _| !applied.changed.node_removals.iter().any(|gone| gone.node_id == *node));
+        self.pass_on(link, peer, gossip, &passed_on, out);
+        out.push(Action::CatalogChanged(applied.changed));
+    }
+
+    /// Takes out of a delta what its sender has no right to say.
+    fn refuse_unentitled(
+        &mut self,
+        origin: &Text,
+        delta: &mut Delta,
+        link: LinkId,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let (own, last_word) = (&self.own.membership, self.announcer.dated);
+        let membership = &mut self.membership;
+        let mut refused = delta.screen(|claim: Claim| {
+            if claim.cluster_id != &own.cluster_id {
+                return Some(Reason::ClusterRefused);
+            }
+            if claim.node_id == &own.node_id {
+                // Our own words come back all the time; only what we never said is worth a thought.
+                let echo = claim.advertised_at.is_some_and(|at| at <= last_word);
+                return Some(if echo { Reason::EntryStale } else { Reason::NotEntitled });
+            }
+            membership.is_departed(claim.node_id, now).then_some(Reason::PeerDeparted)
+        });
+        let topic = |node: &Text, id: &Text| TopicKey {
+            cluster_id: own.cluster_id.clone(),
+            node_id: node.clone(),
+            subscription_id: id.clone(),
+        };
+        let catalog = &self.catalog;
+        delta.topic_removals.retain(|id| {
+            let ours = catalog.topic(&topic(&own.node_id, id)).is_some();
+            let theirs = catalog.topic(&topic(origin, id)).is_some();
+            if ours && !theirs {
+                refused.push((Reason::NotEntitled, format!("removal of our subscription {id}")));
+            }
+            !ours || theirs
+        });
+        delta.cluster_id = own.cluster_id.clone();
+        told(refused, Some(link), out);
+    }
+
+    /// Takes out what reference nodes could not read: they would end the link over it.
+    fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
+        delta.functions.retain(|f| {
+            let plain = f.identity.version.0.pre.is_empty();
+            if !plain {
+                let text = format!("function {}: a version with a pre-release part", f.identity.name);
+                refuse(out, Reason::EntryMalformed, link, text);
+            }
+            plain
+        });
+    }
+
+    /// Passes gossip on to the peers that have not had it, under the rules of 5.1.
+    fn pass_on(&mut self, link: LinkId, from: &Text, gossip: &Gossip, delta: &Delta, out: &mut Vec<Action>) {
+        let own = self.node_id().clone();
+        if gossip.ttl <= 0 || gossip.hop_count >= gossip.max_hops {
+            if gossip.max_hops > 0 {
+                refuse(out, Reason::HopBudget, Some(link), "gossip that has gone far enough");
+            }
+            return;
+        }
+        if gossip.propagation_path.iter().any(|node| **node == *own) {
+            return refuse(out, Reason::RouteLoop, Some(link), "gossip that has been here");
+        }
+        let mut visited: Vec<&str> = gossip.propagation_path.iter().map(|n| &**n).collect();
+        visited.extend(gossip.seen_by.iter().map(|n| &**n));
+        visited.push(from);
+        let links = self.peer_links(&visited);
+        let Some(payload) = to_raw_value(delta).ok().filter(|_| !links.is_empty()) else { return };
+        let mut next = gossip.clone();
+        next.sender_id = Str::from(&own);
+        next.payload = Some(&payload);
+        next.vector_clock = next.vector_clock.tick(&own);
+        next.ttl -= 1;
+        next.hop_count += 1;
+        next.propagation_path.push(Str::from(&own));
+        let bytes = next.encode();
+        out.extend(links.iter().map(|link| Action::Send { link: *link, bytes: bytes.clone() }));
+    }
+
+    /// One link to each peer that is not in `except`.
+    fn peer_links(&self, except: &[&str]) -> Vec<LinkId> {
+        let peers = self.membership.connected().map(|(node, _)| node);
+        peers.filter(|n| !except.contains(&&***n)).filter_map(|n| self.membership.link_to(n)).collect()
+    }
+
+    /// A delta as gossip of this node, in as many messages as its size needs. What is `passed_on` goes through the
+    /// whole cluster, the rest one hop.
+    fn encode(
+        &mut self,
+        mut delta: Delta,
+        label: &str,
+        passed_on: bool,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Vec<Bytes> {
+        delta.cluster_id = self.cluster_id().clone();
+        if delta.sent_at <= 0.0 || delta.sent_at > now.wall {
+            delta.sent_at = now.wall.max(self.announcer.dated);
+        }
+        let max = self.own.gossip_bytes_max;
+        let mut messages = Vec::new();
+        let mut waiting = vec![delta];
+        while let Some(mut delta) = waiting.pop() {
+            let kind = if passed_on { "" } else { "catalog-snapshot:" };
+            delta.update_id = format!("{kind}{}", self.chance.uuid()).into();
+            let bytes = self.encode_one(&delta, label, passed_on, now);
+            let lines: usize = delta.counts().iter().map(|(_, n)| n).sum();
+            if bytes.len() <= max {
+                messages.push(bytes);
+            } else if lines > 1 {
+                let pieces = delta.pieces((bytes.len() / max + 1).clamp(2, lines));
+                waiting.extend(pieces.into_iter().rev());
+            } else {
+                refuse(out, Reason::MessageTooLarge, None, format!("an entry of {} bytes", bytes.len()));
+            }
+        }
+        messages
+    }
+
+    fn encode_one(&mut self, delta: &Delta, label: &str, passed_on: bool, now: Now) -> Bytes {
+        let own = self.node_id().clone();
+        let id = format!("{own}:{label}{}", self.chance.uuid());
+        let payload = to_raw_value(delta).unwrap_or_else(|_| raw("{}"));
+        let (hops, ttl, max_hops) =
+            if passed_on { (1, GOSSIP_TTL - 1, self.own.hops_max) } else { (0, 0, 0) };
+        let sequence_number = self.announcer.number(now);
+        self.announcer.seen.add(&id);
+        Gossip {
+            message_id: id.into(),
+            message_type: "catalog_update".into(),
+            sender_id: Str::from(&own),
+            payload: Some(&payload),
+            vector_clock: Clock::default().tick(&own),
+            sequence_number,
+            ttl,
+            hop_count: hops,
+            max_hops,
+            digest: "".into(),
+            checksum: "".into(),
+            created_at: now.wall,
+            expires_at: now.wall + GOSSIP_SECONDS,
+            propagation_path: if passed_on { vec![Str::from(&own)] } else { Vec::new() },
+            seen_by: Vec::new(),
+        }
+        .encode()
+    }
+}
+
+/// Refusals of one message, one action for each reason.
+fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
+    let mut by_reason: BTreeMap<Reason, (usize, String)> = BTreeMap::new();
+    for (reason, text) in refused {
+        by_reason.entry(reason).or_insert((0, text)).0 += 1;
+    }
+    let action = |(reason, (count, text))| Action::Refused { reason, link, count, text };
+    out.extend(by_reason.into_iter().map(action));
+}
+
+fn later(now: Now, seconds: f64, chance: &mut Chance) -> Duration {
+    // Only ever earlier than asked: the lease must not run out.
+    let seconds = chance.jittered(seconds * 0.8);
+    now.mono + Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// As the reference (fabric.md 5.1).
+const GOSSIP_TTL: i64 = 10;
+const GOSSIP_SECONDS: f64 = 300.0;
+/// As the reference (5.3).
+const MESSAGES_REMEMBERED: usize = 10_000;
+/// A node says that it is there no more often than this.
+const NODE_REFRESH_SECONDS_MIN: f64 = 2.0;
+/// Seconds; a difference that a float of today's time still shows.
+const DATE_STEP: f64 = 1e-6;

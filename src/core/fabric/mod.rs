@@ -1,0 +1,406 @@
+//! The node among its peers: links, gossip, calls and publications between nodes, in one state machine.
+//!
+//! Events and the time come in, [`Action`]s and the next deadline go out. It owns the catalog and the membership;
+//! everything that a peer sends is checked against both before it changes anything, and each refusal is an action with
+//! its reason. A message that cannot be read never ends a link. Arguments, results and publications pass through
+//! unparsed. For now there is one cluster: what comes of route control, link state and bridging plugs in where
+//! `gossip` sorts the kinds, where `call` asks for the next hop, and in `Membership::admits`.
+
+mod call;
+mod gossip;
+mod matching;
+mod publish;
+mod seen;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::catalog::{Catalog, Delta, FunctionEntry, NodeEntry, Scope, Text, TransportEndpoint, unset};
+use super::error::CallError;
+use super::membership::{self, Chance, LinkId, Membership};
+use super::reason::Reason;
+use super::time::Now;
+use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
+use call::Calls;
+use gossip::Announcer;
+use publish::Publications;
+
+/// What a node is among others, and its limits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub membership: membership::Settings,
+    pub region: Text,
+    pub resources: Vec<Text>,
+    pub capabilities: Vec<Text>,
+    pub tags: Vec<Text>,
+    /// Where others can dial this node; may be empty, then it only dials.
+    pub transport_endpoints: Vec<TransportEndpoint>,
+    /// Shown to clients.
+    pub advertised_urls: Vec<Text>,
+    pub catalog_ttl_seconds: f64,
+    pub catalog_entries_per_cluster_max: usize,
+    /// fabric.max_hops: how often a message may be forwarded.
+    pub hops_max: i64,
+    /// Calls that this node waits for, runs for others, or passes on: each kind at most so many.
+    pub calls_max: usize,
+    /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
+    pub gossip_bytes_max: usize,
+    /// Different at each start.
+    pub chance_seed: u64,
+}
+
+/// What happens to the fabric.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection to another node is open: one that was asked for by [`Action::Dial`], or one that came in and has
+    /// sent its first message of a node's role.
+    LinkOpened {
+        link: LinkId,
+        dialled: Option<Text>,
+    },
+    LinkClosed {
+        link: LinkId,
+    },
+    DialFailed {
+        url: Text,
+    },
+    /// A message of the roles server, fabric-gossip and fabric-message, or without role.
+    Message {
+        link: LinkId,
+        bytes: Bytes,
+    },
+    /// All functions that this node serves, those of before replaced. Holder and times are filled in.
+    LocalFunctions(Vec<FunctionEntry>),
+    /// Other entries of this node, new and removed. Holder and times are filled in.
+    Local(Delta),
+    /// Connections of this node, for its load.
+    ActiveClients(i64),
+    /// A command of a client that is to run on another node.
+    Call(Box<Call>),
+    /// The client has gone; whatever comes is not wanted any more.
+    CancelCall {
+        request_id: Text,
+    },
+    /// What became of an [`Action::Execute`].
+    CallDone {
+        execution: u64,
+        outcome: Result<Box<RawValue>, CallError>,
+    },
+    /// A client of this node has published; local subscribers are served by whoever sends this.
+    Publish {
+        topic: Text,
+        message_id: Text,
+        timestamp: f64,
+        message: Bytes,
+    },
+    /// The time of `next_deadline` has come.
+    Tick,
+    /// The node says goodbye; nothing is begun any more.
+    Stop,
+}
+
+/// A command for the node that was chosen for it.
+#[derive(Debug)]
+pub struct Call {
+    /// Unique among all nodes, as a ULID or UUID is.
+    pub request_id: Text,
+    pub command: Text,
+    pub function_id: Option<Text>,
+    pub version_constraint: Option<Text>,
+    pub resources: Vec<Text>,
+    pub cluster: Text,
+    pub node: Text,
+    pub args: Box<RawValue>,
+    pub kwargs: Box<RawValue>,
+    pub deadline: Duration,
+}
+
+/// What the fabric wants done.
+#[derive(Debug)]
+pub enum Action {
+    Send {
+        link: LinkId,
+        bytes: Bytes,
+    },
+    /// After everything that was sent before it. Reported as closed like any other end of a link.
+    Close {
+        link: LinkId,
+        code: u16,
+        reason: &'static str,
+    },
+    /// To be answered by `LinkOpened` or `DialFailed`.
+    Dial {
+        url: Text,
+    },
+    /// To be answered by `CallDone`.
+    Execute(Box<Execution>),
+    CallAnswered {
+        request_id: Text,
+        outcome: Result<Box<RawValue>, CallError>,
+    },
+    /// For the subscribers of this node.
+    Deliver {
+        topic: Text,
+        message_id: Text,
+        message: Bytes,
+    },
+    /// The catalog is another one now; the delta says in what.
+    CatalogChanged(Delta),
+    /// Something was not done, `count` times.
+    Refused {
+        reason: Reason,
+        link: Option<LinkId>,
+        count: usize,
+        text: String,
+    },
+    Log {
+        level: log::Level,
+        text: String,
+    },
+}
+
+/// A call of another node for a function of this one.
+#[derive(Debug)]
+pub struct Execution {
+    pub execution: u64,
+    pub request_id: Text,
+    pub command: Text,
+    pub function_id: Option<Text>,
+    pub version_constraint: Option<Text>,
+    pub resources: Vec<Text>,
+    pub args: Box<RawValue>,
+    pub kwargs: Box<RawValue>,
+    /// The cluster that asks, as far as the link vouches for it: the viewer of policies.
+    pub caller_cluster: Text,
+    /// The node that asks, as it says.
+    pub caller: Text,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Fabric {
+    own: Settings,
+    now: Now,
+    catalog: Catalog,
+    membership: Membership,
+    chance: Chance,
+    announcer: Announcer,
+    calls: Calls,
+    publications: Publications,
+    /// For nodes without a link: the peer that told of them last.
+    told_by: BTreeMap<Text, Text>,
+    active_clients: i64,
+    next_status: Duration,
+    /// Something has changed that may make a dial due.
+    look_around: bool,
+    stopping: bool,
+}
+
+impl Fabric {
+    /// `now` is the start of the node; the first events and ticks follow it.
+    pub fn new(own: Settings, now: Now) -> Fabric {
+        let mut chance = Chance::new(own.chance_seed);
+        let mut fabric = Fabric {
+            now,
+            catalog: Catalog::new(own.catalog_entries_per_cluster_max),
+            membership: Membership::new(own.membership.clone()),
+            announcer: Announcer::new(&own, now, &mut chance),
+            calls: Calls::new(own.calls_max),
+            publications: Publications::new(),
+            told_by: BTreeMap::new(),
+            active_clients: 0,
+            next_status: now.mono,
+            look_around: true,
+            stopping: false,
+            chance,
+            own,
+        };
+        let node = fabric.own_node();
+        let delta = Delta { nodes: vec![Arc::new(node)], ..Delta::default() };
+        fabric.change_own(delta, now, &mut Vec::new());
+        fabric
+    }
+
+    /// Takes one event in. What is due at `now` is done along with it.
+    pub fn handle(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {
+        self.now = now;
+        match event {
+            Event::LinkOpened { link, dialled } => self.link_opened(link, dialled, now, out),
+            Event::LinkClosed { link } => self.link_closed(link, now, out),
+            Event::DialFailed { url } => {
+                self.membership.dial_failed(&url, now, &mut self.chance);
+                self.look_around = true;
+            }
+            Event::Message { link, bytes } => self.message(link, &bytes, now, out),
+            Event::LocalFunctions(functions) => self.local_functions(functions, now, out),
+            Event::Local(delta) => self.local(delta, now, out),
+            Event::ActiveClients(count) => self.active_clients = count,
+            Event::Call(call) => self.call(*call, now, out),
+            Event::CancelCall { request_id } => self.calls.forget(&request_id),
+            Event::CallDone { execution, outcome } => self.call_done(execution, outcome, now, out),
+            Event::Publish { topic, message_id, timestamp, message } => {
+                self.publish(&topic, &message_id, timestamp, &message, now, out)
+            }
+            Event::Tick => {}
+            Event::Stop => self.stop(now, out),
+        }
+        self.timers(now, out);
+    }
+
+    /// When to send a [`Event::Tick`] if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.stopping {
+            return self.calls.next_deadline();
+        }
+        let lease = self.catalog.next_expiry().map(|end| {
+            let ahead = Duration::try_from_secs_f64(end - self.now.wall).unwrap_or_default();
+            // An entry lives until strictly after the end of its lease.
+            self.now.mono + ahead + LEASE_SLACK
+        });
+        let look_around = self.look_around.then_some(self.now.mono);
+        let others = [
+            Some(self.next_status),
+            Some(self.announcer.next()),
+            lease,
+            look_around,
+            self.membership.next_dial(),
+            self.calls.next_deadline(),
+        ];
+        others.into_iter().flatten().min()
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The peers as `list_peers`, `cluster_map` and the choice of an endpoint see them.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Whether a call for `node` can be sent at all.
+    pub fn reaches(&self, node: &str) -> bool {
+        self.next_hop(node, &[]).is_some()
+    }
+
+    fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.overdue_calls(now, out);
+        if self.stopping {
+            return;
+        }
+        let gone = self.catalog.expire(now.wall);
+        if !gone.is_empty() {
+            self.look_around = true;
+            out.push(Action::CatalogChanged(gone));
+        }
+        self.refresh(now, out);
+        if now.mono >= self.next_status {
+            self.next_status =
+                now.mono + gossip_interval(&self.own).mul_f64(self.chance.jittered(1.0).clamp(0.8, 1.0));
+            self.report(now, out);
+            self.look_around = true;
+        }
+        if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
+            self.look_around = false;
+            let (own, nodes) = (&self.own.membership, self.catalog.nodes());
+            let known = nodes.filter(|n| n.cluster_id == own.cluster_id).map(|n| &**n);
+            let dials = self.membership.dials(known, now);
+            out.extend(dials.into_iter().map(|url| Action::Dial { url }));
+        }
+    }
+
+    fn message(&mut self, link: LinkId, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        match Frame::decode(bytes) {
+            Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
+            Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
+            Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),
+            Ok(Frame::Message(message)) => self.fabric_message(link, &message, bytes, now, out),
+            Ok(Frame::Answer(answer)) => self.answer(link, &answer, now, out),
+            Ok(Frame::Other(role, u)) => {
+                let text = format!("Invalid RPC request role: {}", &*role);
+                if !self.membership.is_dialled(link) {
+                    out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
+                }
+                refuse(out, Reason::UnknownRole, Some(link), text);
+            }
+            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
+        }
+    }
+
+    fn unreadable(&mut self, link: LinkId, bytes: &[u8], malformed: &Malformed, out: &mut Vec<Action>) {
+        let outline = Outline::of(bytes);
+        let role = outline.as_ref().and_then(|o| o.role.as_deref());
+        let reason = match role {
+            Some("fabric-gossip") => Reason::GossipMalformed,
+            Some(_) => Reason::BadRequest,
+            None => Reason::BadFrame,
+        };
+        if role == Some("server") && !self.membership.is_dialled(link) {
+            let u = outline.as_ref().and_then(|o| o.u);
+            out.push(Action::Send { link, bytes: Answer::refused(REFUSED, &malformed.to_string(), u) });
+        }
+        refuse(out, reason, Some(link), malformed.to_string());
+    }
+
+    fn own_node(&self) -> NodeEntry {
+        NodeEntry {
+            node_id: self.own.membership.node_id.clone(),
+            cluster_id: self.own.membership.cluster_id.clone(),
+            scope: Scope::Zone,
+            resources: self.own.resources.clone(),
+            capabilities: self.own.capabilities.clone(),
+            transport_endpoints: self.own.transport_endpoints.clone(),
+            tags: self.own.tags.clone(),
+            advertised_at: unset(),
+            ttl_seconds: self.own.catalog_ttl_seconds,
+            region: self.own.region.clone(),
+        }
+    }
+
+    fn node_id(&self) -> &Text {
+        &self.own.membership.node_id
+    }
+
+    fn cluster_id(&self) -> &Text {
+        &self.own.membership.cluster_id
+    }
+
+    /// Where a message for `node` goes next, around the nodes it has visited: straight there, or to the peer that told
+    /// of the node last. Routes will answer here for other clusters.
+    fn next_hop(&self, node: &str, visited: &[&str]) -> Option<(Text, LinkId)> {
+        let told_by = self.told_by.get(node).map(|t| &**t);
+        [Some(node), told_by].into_iter().flatten().filter(|hop| !visited.contains(hop)).find_map(|hop| {
+            let link = self.membership.link_to(hop)?;
+            Some((Text::from(hop), link))
+        })
+    }
+}
+
+fn gossip_interval(own: &Settings) -> Duration {
+    Duration::try_from_secs_f64(own.membership.gossip_interval_seconds).unwrap_or(Duration::from_secs(5))
+}
+
+fn refuse(out: &mut Vec<Action>, reason: Reason, link: Option<LinkId>, text: impl Into<String>) {
+    out.push(Action::Refused { reason, link, count: 1, text: text.into() });
+}
+
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Codes of the answers to `server` messages (fabric.md 4.6).
+const REFUSED: i64 = 1003;
+const UNKNOWN_ROLE: i64 = 1004;
+/// WebSocket close codes.
+const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_GOING_AWAY: u16 = 1001;
+/// Leases are looked at this much after their end.
+const LEASE_SLACK: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod simulation;

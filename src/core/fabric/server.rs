@@ -1,0 +1,211 @@
+//! How peers meet and part: STATUS, its answers, and GOODBYE (fabric.md 4.2 to 4.8).
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::*;
+use crate::core::catalog::FunctionVersion;
+use crate::core::membership::{Arrival, Refusal};
+use crate::wire::fabric::{Ask, Goodbye, GoodbyeReason, Status, Str};
+
+impl Fabric {
+    pub(super) fn link_opened(
+        &mut self,
+        link: LinkId,
+        dialled: Option<Text>,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        if self.stopping {
+            out.push(Action::Close { link, code: CLOSE_GOING_AWAY, reason: "going away" });
+            return;
+        }
+        let own_cluster = &self.own.membership.cluster_id;
+        let catalog = &self.catalog;
+        let knows = |node: &str| catalog.node(own_cluster, node).is_some();
+        let we_dialled = dialled.is_some();
+        let arrival = self.membership.opened(link, dialled, knows, now);
+        if we_dialled {
+            let bytes = self.own_status(now);
+            out.push(Action::Send { link, bytes });
+        }
+        if let Some(arrival) = arrival {
+            self.arrived(link, &arrival, now, out);
+        }
+    }
+
+    pub(super) fn link_closed(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        self.look_around = true;
+        if let Some(lost) = self.membership.closed(link, now, &mut self.chance)
+            && lost.last
+        {
+            let text = format!("no link to {} is left", lost.node);
+            out.push(Action::Log { level: log::Level::Info, text });
+        }
+        self.fail_calls_over(link, now, out);
+    }
+
+    pub(super) fn status(&mut self, link: LinkId, status: &Status, u: Ask, now: Now, out: &mut Vec<Action>) {
+        let dialled = self.membership.is_dialled(link);
+        if self.stopping {
+            return;
+        }
+        match self.membership.status(link, status, now) {
+            Ok(arrival) => {
+                if !dialled {
+                    if arrival.new_link {
+                        let bytes = self.own_status(now);
+                        out.push(Action::Send { link, bytes });
+                    }
+                    out.push(Action::Send { link, bytes: Answer::accepted("STATUS", u) });
+                }
+                self.arrived(link, &arrival, now, out);
+            }
+            Err(refusal) => {
+                if dialled {
+                    self.membership.turned_away(link);
+                }
+                self.refused_peer(link, &refusal, u, out);
+            }
+        }
+    }
+
+    pub(super) fn goodbye(
+        &mut self,
+        link: LinkId,
+        goodbye: &Goodbye,
+        u: Ask,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        match self.membership.goodbye(link, goodbye, now) {
+            Ok(departed) => {
+                if !self.membership.is_dialled(link) {
+                    out.push(Action::Send { link, bytes: Answer::accepted("GOODBYE_PROCESSED", u) });
+                }
+                let text = format!("{} has left: {:?}", departed.node, goodbye.reason);
+                out.push(Action::Log { level: log::Level::Info, text });
+                for link in departed.links {
+                    self.fail_calls_over(link, now, out);
+                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "goodbye" });
+                }
+                self.withdraw_node(&departed.node, now, out);
+                self.look_around = true;
+            }
+            Err(refusal) => self.refused_peer(link, &refusal, u, out),
+        }
+    }
+
+    /// The answer to a STATUS or GOODBYE of ours.
+    pub(super) fn answer(&mut self, link: LinkId, answer: &Answer, now: Now, out: &mut Vec<Action>) {
+        if let Some(error) = &answer.error {
+            let text = format!("refused by the other end: {} {}", error.code, &*error.message);
+            if error.code == REFUSED && self.membership.is_dialled(link) {
+                self.membership.turned_away(link);
+                out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "refused" });
+            }
+            refuse(out, Reason::TurnedAway, Some(link), text);
+        } else if answer.welcomes()
+            && let Some(arrival) = self.membership.acknowledged(link)
+        {
+            self.arrived(link, &arrival, now, out);
+        }
+    }
+
+    /// One STATUS for all links.
+    pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
+        let bytes = self.own_status(now);
+        let links = self.membership.connected().flat_map(|(_, p)| p.links());
+        out.extend(links.map(|link| Action::Send { link, bytes: bytes.clone() }));
+    }
+
+    pub(super) fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        // The removals go first: a reference node forgets services by them and not by the goodbye.
+        let own = self.node_id().clone();
+        let delta = self.catalog.holdings(&own);
+        self.announce_own(delta, now, out);
+        let (own, u) = (&self.own.membership, self.chance.uuid());
+        let reason = GoodbyeReason::GracefulShutdown;
+        let bytes =
+            Goodbye::new(&own.node_id, &own.cluster_id, reason, &own.instance_id, now.wall).encode(&u);
+        let peers: Vec<Text> = self.membership.connected().map(|(node, _)| node.clone()).collect();
+        for link in peers.iter().filter_map(|node| self.membership.link_to(node)) {
+            out.push(Action::Send { link, bytes: bytes.clone() });
+        }
+        for link in self.membership.links() {
+            out.push(Action::Close { link, code: CLOSE_GOING_AWAY, reason: "going away" });
+        }
+        self.fail_all_calls(out);
+    }
+
+    /// The state of this node as its peers and `cluster_map` see it.
+    pub fn own_status(&mut self, now: Now) -> Bytes {
+        #[derive(Serialize)]
+        struct Listed<'a> {
+            name: &'a str,
+            function_id: &'a str,
+            version: &'a FunctionVersion,
+            resources: &'a [Text],
+        }
+        let u = self.chance.uuid();
+        let own = &self.own.membership;
+        let functions = || self.catalog.functions().filter(|f| f.node_id == own.node_id);
+        let list = |value: Result<Box<RawValue>, _>| value.unwrap_or_else(|_: serde_json::Error| raw("[]"));
+        let funs = list(to_raw_value(&functions().map(|f| &*f.identity.name).collect::<Vec<_>>()));
+        let listed = |f: &'_ std::sync::Arc<FunctionEntry>| -> Box<RawValue> {
+            list(to_raw_value(&Listed {
+                name: &f.identity.name,
+                function_id: &f.identity.function_id,
+                version: &f.identity.version,
+                resources: &f.resources,
+            }))
+        };
+        let function_catalog = list(to_raw_value(&functions().map(listed).collect::<Vec<_>>()));
+        let locs = list(to_raw_value(&self.own.resources));
+        let metrics = raw(
+            r#"{"messages_processed":0,"rpc_responses_skipped":0,"server_messages":0,"other_messages":0}"#,
+        );
+        let mut status = Status::new(&own.node_id, &own.cluster_id, &own.instance_id, now.wall);
+        status.active_clients = self.active_clients;
+        status.peer_count = self.catalog.nodes().count() as i64;
+        status.funs = &funs;
+        status.locs = &locs;
+        status.function_catalog = &function_catalog;
+        status.advertised_urls = self.own.advertised_urls.iter().map(Str::from).collect();
+        status.metrics = &metrics;
+        status.encode(&u)
+    }
+
+    /// A peer is there, or there again over one more link.
+    fn arrived(&mut self, link: LinkId, arrival: &Arrival, now: Now, out: &mut Vec<Action>) {
+        for stale in &arrival.stale {
+            self.fail_calls_over(*stale, now, out);
+            out.push(Action::Close { link: *stale, code: CLOSE_NORMAL, reason: "replaced" });
+        }
+        if arrival.new_peer {
+            let text = format!("{} is a peer", arrival.node);
+            out.push(Action::Log { level: log::Level::Info, text });
+        }
+        if arrival.new_link {
+            self.look_around = true;
+            // A second link to the same instance that we dialled tells it nothing new.
+            if arrival.new_peer || !self.membership.is_dialled(link) {
+                self.introduce(link, now, out);
+            }
+        }
+    }
+
+    fn refused_peer(&mut self, link: LinkId, refusal: &Refusal, u: Ask, out: &mut Vec<Action>) {
+        if !self.membership.is_dialled(link) {
+            out.push(Action::Send { link, bytes: Answer::refused(REFUSED, &refusal.message, u) });
+        }
+        if refusal.closes {
+            out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "refused" });
+        }
+        refuse(out, refusal.reason, Some(link), refusal.message.clone());
+    }
+}

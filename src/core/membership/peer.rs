@@ -1,0 +1,119 @@
+//! One peer: its links, what it last said of itself, and what follows for its load and for who is shown it (client.md
+//! 4.2, 4.3).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{LinkId, Now, Settings, UNKNOWN_LOAD};
+use crate::core::catalog::Text;
+use crate::wire::fabric::Status;
+
+/// A node that has, or had, a link with this one.
+#[derive(Debug)]
+pub struct Peer {
+    pub cluster_id: Text,
+    /// Empty until it said so.
+    pub instance_id: Text,
+    pub report: Option<Report>,
+    pub(super) links: Vec<LinkId>,
+    /// When the last link was lost, if none is left.
+    pub(super) lost_at: Option<Duration>,
+}
+
+/// The last STATUS of a peer, as far as it is of use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub status: Text,
+    /// By the clock of the peer.
+    pub timestamp: f64,
+    pub active_clients: i64,
+    pub peer_count: i64,
+    pub advertised_urls: Vec<Text>,
+    pub counters: Counters,
+    /// By our own clock.
+    pub received_at: Duration,
+}
+
+/// The four counters in the metrics of a STATUS that clients are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    pub messages_processed: i64,
+    pub rpc_responses_skipped: i64,
+    pub server_messages: i64,
+    pub other_messages: i64,
+}
+
+/// A peer as questions about it need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerState {
+    pub node_id: Text,
+    pub cluster_id: Text,
+    pub connected: bool,
+    /// `ok` or what the peer says instead, `disconnected`, or `unknown` where it never said anything.
+    pub status: Text,
+    pub report: Option<Report>,
+    pub load_score: f64,
+}
+
+impl Peer {
+    pub(super) fn new(cluster_id: Text) -> Peer {
+        Peer { cluster_id, instance_id: "".into(), report: None, links: Vec::new(), lost_at: None }
+    }
+
+    pub fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().copied()
+    }
+
+    pub(super) fn load_score(&self, own: &Settings, now: Now) -> f64 {
+        let Some(report) = &self.report else { return UNKNOWN_LOAD };
+        let age = now.mono.saturating_sub(report.received_at).as_secs_f64();
+        let down = self.links.is_empty() || &*report.status != "ok";
+        let stale = age > (3.0 * own.gossip_interval_seconds).max(1.0);
+        report.active_clients as f64
+            + if down { DOWN_LOAD } else { 0.0 }
+            + if stale { STALE_LOAD } else { 0.0 }
+    }
+
+    pub(super) fn hidden(&self, own: &Settings, expected: usize, now: Now) -> bool {
+        let shown = (own.gossip_interval_seconds * (expected as f64).sqrt().max(4.0)).max(1.0);
+        self.lost_at.is_some_and(|at| now.mono.saturating_sub(at).as_secs_f64() > shown)
+    }
+
+    pub(super) fn state(&self, node_id: &Text, own: &Settings, now: Now) -> PeerState {
+        let connected = !self.links.is_empty();
+        let status = match &self.report {
+            _ if !connected => "disconnected".into(),
+            Some(report) => report.status.clone(),
+            None => "unknown".into(),
+        };
+        PeerState {
+            node_id: node_id.clone(),
+            cluster_id: self.cluster_id.clone(),
+            connected,
+            status,
+            report: self.report.clone(),
+            load_score: self.load_score(own, now),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn of(status: &Status, now: Now) -> Report {
+        Report {
+            status: status.status.to_text(),
+            timestamp: if status.timestamp > 0.0 { status.timestamp } else { now.wall },
+            active_clients: status.active_clients,
+            peer_count: status.peer_count,
+            advertised_urls: status.advertised_urls.iter().map(|u| u.to_text()).collect(),
+            counters: serde_json::from_str(status.metrics.get()).unwrap_or_default(),
+            received_at: now.mono,
+        }
+    }
+}
+
+/// Added to the load of a peer that is not `ok` or has no link.
+const DOWN_LOAD: f64 = 1000.0;
+/// Added where its last STATUS is older than three gossip intervals.
+const STALE_LOAD: f64 = 500.0;
