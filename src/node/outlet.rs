@@ -10,7 +10,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use crate::core::fabric::LinkId;
+use crate::core::membership::LinkId;
 use crate::core::pubsub::outbound::{DropNotice, Frame, Losses, Outbound, OutboundLimits, Push};
 use crate::core::pubsub::{ConnectionId, Message, Target};
 use crate::core::reason::Reason;

@@ -1,0 +1,357 @@
+//! The control state of a node and what is done on its behalf.
+//!
+//! Catalog, membership and discovery have one owner: `Control`, behind one lock. An event goes in, the actions that
+//! come out are carried out before the lock is given back, so that messages to a peer keep their order. Nothing here
+//! waits: dialling and execution are tasks of their own, and what they bring comes back as an event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use smol::Timer;
+use smol::channel::{Receiver, Sender, bounded};
+
+use super::hub::{Hub, lock};
+use super::{request, serve};
+use crate::core::catalog::{Delta, Text, TopicEntry, unset};
+use crate::core::discovery::{Discovery, Viewer};
+use crate::core::error::CallError;
+use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
+use crate::core::membership::LinkId;
+use crate::core::pubsub::{ConnectionId, Message};
+use crate::core::reason::Reason;
+use crate::core::rpc::select::{Candidate, Demands, choose};
+use crate::core::rpc::version::Constraint;
+use crate::core::time::Now;
+use crate::drive::tls::TlsTrust;
+use crate::wire::client::{Command, write};
+use crate::wire::json::Json;
+
+/// See the module.
+pub struct Control {
+    pub fabric: Fabric,
+    pub discovery: Discovery,
+    /// Calls of this node that run on other nodes.
+    waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
+    /// Whom this node trusts when it dials TLS.
+    trust: Option<Arc<TlsTrust>>,
+    /// Wakes the timer when the next deadline has moved.
+    moved: Sender<()>,
+    last_request: u64,
+    /// Makes request ids of this start unlike those of any other.
+    instance_id: Text,
+}
+
+impl Control {
+    pub fn new(
+        fabric: Fabric,
+        discovery: Discovery,
+        trust: Option<Arc<TlsTrust>>,
+        instance_id: Text,
+    ) -> (Control, Receiver<()>) {
+        let (moved, receiver) = bounded(1);
+        let waiting = BTreeMap::new();
+        (Control { fabric, discovery, waiting, trust, moved, last_request: 0, instance_id }, receiver)
+    }
+}
+
+impl Hub {
+    /// One event for the fabric.
+    pub fn control(self: &Arc<Self>, event: Event) {
+        let now = self.clock.now();
+        let mut control = lock(&self.control);
+        self.control_locked(&mut control, event, now);
+    }
+
+    /// The same for callers that hold the lock.
+    pub(super) fn control_locked(self: &Arc<Self>, control: &mut Control, event: Event, now: Now) {
+        let before = control.fabric.next_deadline();
+        let mut actions = Vec::new();
+        control.fabric.handle(event, now, &mut actions);
+        for action in actions {
+            self.perform(control, action, now);
+        }
+        if control.fabric.next_deadline() != before {
+            // Full means that the timer is about to look anyway.
+            let _ = control.moved.try_send(());
+        }
+    }
+
+    fn perform(self: &Arc<Self>, control: &mut Control, action: Action, now: Now) {
+        match action {
+            Action::Send { link, bytes } => {
+                if let Some(outlet) = self.outlet(ConnectionId(link.0)) {
+                    outlet.answer(&self.counters, bytes);
+                }
+            }
+            Action::Close { link, code, reason } => {
+                if let Some(outlet) = self.outlet(ConnectionId(link.0)) {
+                    outlet.close(code, reason.to_owned());
+                }
+            }
+            Action::Dial { url } => {
+                let trust = control.trust.clone();
+                self.executor.spawn(serve::dial_peer(self.clone(), url, trust)).detach();
+            }
+            Action::Execute(execution) => {
+                self.executor.spawn(execute(self.clone(), execution)).detach();
+            }
+            Action::CallAnswered { request_id, outcome } => match control.waiting.remove(&request_id) {
+                // Nobody waits any more if the client has gone.
+                Some(waiting) => drop(waiting.try_send(outcome)),
+                None => self.counters.count(Reason::ResultNotUnderstood),
+            },
+            Action::Deliver { topic, message_id, message } => {
+                let timestamp = write::timestamp_of(&message).unwrap_or(now.wall);
+                let body = write::notification_body_of(&message);
+                self.deliver_here(Arc::new(Message { topic, message_id, timestamp, body }), now);
+            }
+            Action::CatalogChanged(delta) => self.catalog_changed(control, &delta, now),
+            Action::Refused { reason, link, count, text } => {
+                self.counters.count_many(reason, count as u64);
+                let link = link.map(|LinkId(id)| id).unwrap_or_default();
+                log::warn!(reason = reason.name(), link = link, count = count; "refused: {text}");
+            }
+            Action::Log { level, text } => log::log!(level, "{text}"),
+        }
+    }
+
+    /// Tells the data path and the watchers what is new.
+    fn catalog_changed(self: &Arc<Self>, control: &mut Control, delta: &Delta, now: Now) {
+        if !delta.topics.is_empty() || !delta.topic_removals.is_empty() || !delta.node_removals.is_empty() {
+            self.remember_remote_topics(control, delta);
+        }
+        control.discovery.observe_delta(delta, now);
+        self.tell_watchers(control, delta, now);
+    }
+
+    /// Brings the remote subscriptions of the data path in line with the catalog.
+    fn remember_remote_topics(&self, control: &Control, delta: &Delta) {
+        let own = self.node_id();
+        let removed: Vec<&Text> = delta.topic_removals.iter().collect();
+        let catalog = control.fabric.catalog();
+        self.with_subscriptions(|subscriptions| {
+            for id in removed {
+                // The id alone does not say whose it was; what another node still holds is put back below.
+                for node in subscriptions.remote_nodes() {
+                    subscriptions.remote_remove(&node, id);
+                }
+                for topic in catalog.topics().filter(|t| t.subscription_id == *id && t.node_id != *own) {
+                    upsert_remote(subscriptions, topic);
+                }
+            }
+            for topic in delta.topics.iter().filter(|t| t.node_id != *own) {
+                upsert_remote(subscriptions, topic);
+            }
+            for node in &delta.node_removals {
+                subscriptions.remote_drop_node(&node.node_id);
+            }
+        });
+    }
+
+    /// Announces what a subscription id now stands for, or that it is gone.
+    pub fn announce_subscription(self: &Arc<Self>, subscription_id: &str) {
+        let advertised = self.with_subscriptions(|subscriptions| subscriptions.advertised(subscription_id));
+        let delta = match advertised {
+            Some(advertised) => Delta {
+                topics: vec![Arc::new(TopicEntry {
+                    subscription_id: advertised.subscription_id,
+                    node_id: self.node_id().clone(),
+                    cluster_id: self.cluster_id().into(),
+                    patterns: advertised.patterns,
+                    scope: Default::default(),
+                    tags: Vec::new(),
+                    advertised_at: unset(),
+                    ttl_seconds: self.settings().fabric.catalog_ttl.as_secs_f64(),
+                })],
+                ..Delta::default()
+            },
+            None => Delta { topic_removals: vec![subscription_id.into()], ..Delta::default() },
+        };
+        self.control(Event::Local(delta));
+    }
+
+    /// Finds another node for a command and waits for what it says. Ends early with the deadline of the request.
+    pub async fn call_elsewhere(
+        self: &Arc<Self>,
+        demands: &Demands<'_>,
+        args: &RawValue,
+        kwargs: &RawValue,
+        deadline: Duration,
+    ) -> Result<Json, CallError> {
+        let (answer, _cancel) = self.send_call(demands, args, kwargs, deadline)?;
+        match answer.recv().await {
+            Ok(outcome) => outcome.map(Json::from),
+            Err(_) => Err(CallError::failed("the call was given up").because(Reason::LinkLost)),
+        }
+    }
+
+    fn send_call(
+        self: &Arc<Self>,
+        demands: &Demands<'_>,
+        args: &RawValue,
+        kwargs: &RawValue,
+        deadline: Duration,
+    ) -> Result<(Receiver<Result<Box<RawValue>, CallError>>, CancelCall), CallError> {
+        let now = self.clock.now();
+        let mut control = lock(&self.control);
+        let chosen = choose_endpoint(&control.fabric, demands, self, now)?;
+        let (sender, receiver) = bounded(1);
+        control.last_request += 1;
+        let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
+        control.waiting.insert(request_id.clone(), sender);
+        let call = Call {
+            request_id: request_id.clone(),
+            command: demands.fun.into(),
+            function_id: demands.function_id.map(Text::from),
+            version_constraint: (!demands.constraint_text.is_empty()).then(|| demands.constraint_text.into()),
+            resources: demands.locs.iter().map(|l| Text::from(&**l)).collect(),
+            cluster: chosen.0,
+            node: chosen.1,
+            args: args.to_owned(),
+            kwargs: kwargs.to_owned(),
+            deadline,
+        };
+        self.control_locked(&mut control, Event::Call(Box::new(call)), now);
+        drop(control);
+        Ok((receiver, CancelCall { hub: self.clone(), request_id }))
+    }
+
+    pub fn leaves_cluster(&self, command: &Command<'_>) -> bool {
+        command.target_cluster.as_deref().is_some_and(|cluster| cluster != self.cluster_id())
+    }
+
+    /// A discovery function, answered under the lock of the control state.
+    pub fn discover_now(
+        self: &Arc<Self>,
+        fun: &str,
+        args: &RawValue,
+        kwargs: &RawValue,
+        viewer: &Viewer,
+        now: Now,
+    ) -> Result<Json, CallError> {
+        super::discover::answer(self, fun, args, kwargs, viewer, now)
+    }
+
+    /// A discovery function that may have to ask other nodes.
+    pub async fn discover(
+        self: &Arc<Self>,
+        fun: &str,
+        args: &RawValue,
+        kwargs: &RawValue,
+        viewer: &Viewer,
+    ) -> Result<Json, CallError> {
+        super::discover::answer_or_ask(self, fun, args, kwargs, viewer).await
+    }
+}
+
+/// Gives a call up when its client does.
+struct CancelCall {
+    hub: Arc<Hub>,
+    request_id: Text,
+}
+
+impl Drop for CancelCall {
+    fn drop(&mut self) {
+        let now = self.hub.clock.now();
+        let mut control = lock(&self.hub.control);
+        if control.waiting.remove(&self.request_id).is_some() {
+            let request_id = self.request_id.clone();
+            self.hub.control_locked(&mut control, Event::CancelCall { request_id }, now);
+        }
+    }
+}
+
+/// Ticks the fabric when its next deadline comes.
+pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
+    loop {
+        let deadline = lock(&hub.control).fabric.next_deadline();
+        let due = async {
+            match deadline {
+                Some(deadline) => drop(Timer::at(hub.clock.instant(deadline)).await),
+                None => smol::future::pending().await,
+            }
+            true
+        };
+        let is_due = smol::future::or(due, async {
+            let _ = moved.recv().await;
+            false
+        });
+        if is_due.await {
+            hub.control(Event::ActiveClients(hub.inbound_connections() as i64));
+        }
+    }
+}
+
+/// Runs a call of another node and reports what became of it.
+async fn execute(hub: Arc<Hub>, execution: Box<Execution>) {
+    let outcome = execute_here(&hub, &execution).await;
+    if let Err(error) = &outcome {
+        hub.count_error(error);
+    }
+    let outcome = outcome.map(|json| json.as_raw().to_owned());
+    hub.control(Event::CallDone { execution: execution.execution, outcome });
+}
+
+async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, CallError> {
+    let constraint = execution.version_constraint.as_deref().map(Constraint::parse).transpose();
+    let constraint = constraint.map_err(|bad| bad.error())?;
+    let locs: Vec<_> = execution.resources.iter().map(|r| std::borrow::Cow::Borrowed(&**r)).collect();
+    let demands = Demands {
+        fun: &execution.command,
+        function_id: execution.function_id.as_deref(),
+        constraint: constraint.as_ref(),
+        constraint_text: execution.version_constraint.as_deref().unwrap_or_default(),
+        locs: &locs,
+        target_cluster: None,
+    };
+    let Some(_place) = hub.take_places(1) else {
+        return Err(CallError::failed("too many calls are under way").because(Reason::PendingCallsLimit));
+    };
+    let viewer = Viewer::of_connection(execution.caller_cluster.clone());
+    let time = hub.settings().fabric.rpc_timeout;
+    let running = request::execute_for_peer(hub, &demands, &viewer, &execution.args, &execution.kwargs, time);
+    let limit = async {
+        Timer::after(time).await;
+        let text = format!("{} did not end within {} s", execution.command, time.as_secs_f64());
+        Err(CallError::new(crate::core::error::TIMED_OUT, text, None).because(Reason::DeadlinePassed))
+    };
+    smol::future::or(running, limit).await
+}
+
+/// Cluster and node for a command, from all that the catalog knows.
+fn choose_endpoint(
+    fabric: &Fabric,
+    demands: &Demands<'_>,
+    hub: &Hub,
+    now: Now,
+) -> Result<(Text, Text), CallError> {
+    let loads: BTreeMap<&Text, f64> = fabric
+        .catalog()
+        .functions_named(demands.fun)
+        .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
+        .collect();
+    let candidates = fabric.catalog().functions_named(demands.fun).map(|f| Candidate {
+        name: &f.identity.name,
+        function_id: &f.identity.function_id,
+        version: &f.identity.version.0,
+        resources: &f.resources,
+        cluster: &f.cluster_id,
+        node: &f.node_id,
+        load: loads.get(&f.node_id).copied().unwrap_or_default(),
+        local: f.node_id == *hub.node_id(),
+    });
+    // A node without a link is only chosen where nobody better offers the function.
+    let reachable = candidates.clone().filter(|c| fabric.reaches(c.node));
+    let chosen = choose(reachable, demands, hub.cluster_id())
+        .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
+    Ok((chosen.cluster.into(), chosen.node.into()))
+}
+
+fn upsert_remote(subscriptions: &mut crate::core::pubsub::registry::Subscriptions, topic: &TopicEntry) {
+    let patterns: Vec<&str> = topic.patterns.iter().map(|p| &**p).collect();
+    if let Err(refusal) = subscriptions.remote_upsert(&topic.node_id, &topic.subscription_id, &patterns) {
+        log::warn!(peer = &*topic.node_id; "{}", refusal.text);
+    }
+}

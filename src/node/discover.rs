@@ -1,0 +1,223 @@
+//! Discovery functions, answered from the control state, and what follows from them: announcements, messages to
+//! watchers, questions to other nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use smol::Timer;
+
+use super::control::Control;
+use super::hub::{Hub, lock};
+use crate::core::catalog::{Delta, Text};
+use crate::core::discovery::{
+    Answered, Ask, Counters, DELTA_TOPIC, DiscoveryMessage, LocalNode, Outcome, PeerStatus, PeerView, SCATTER_PARALLEL_MAX,
+    ScatterPlan, Viewer, World, delta_messages,
+};
+use crate::core::error::CallError;
+use crate::core::fabric::{Event, Fabric};
+use crate::core::membership::Report;
+use crate::core::rpc::select::Demands;
+use crate::core::time::Now;
+use crate::wire::client::Publish;
+use crate::wire::json::Json;
+
+/// Answers at once; what would have to ask other nodes is refused.
+pub fn answer(
+    hub: &Arc<Hub>,
+    fun: &str,
+    args: &RawValue,
+    kwargs: &RawValue,
+    viewer: &Viewer,
+    now: Now,
+) -> Result<Json, CallError> {
+    match ask_control(hub, fun, args, kwargs, viewer, now)? {
+        Asked::Value(value) => encoded(&value),
+        Asked::Scatter(plan) => encoded(&plan.finish(Vec::new())),
+    }
+}
+
+/// Answers, after other nodes were asked where that is needed.
+pub async fn answer_or_ask(
+    hub: &Arc<Hub>,
+    fun: &str,
+    args: &RawValue,
+    kwargs: &RawValue,
+    viewer: &Viewer,
+) -> Result<Json, CallError> {
+    let plan = match ask_control(hub, fun, args, kwargs, viewer, hub.clock.now())? {
+        Asked::Value(value) => return encoded(&value),
+        Asked::Scatter(plan) => plan,
+    };
+    let time = plan.timeout.unwrap_or(hub.settings().fabric.rpc_timeout);
+    let questions = plan.asks.iter().map(|ask| ask_node(hub, ask, viewer, time));
+    let answers = futures_util::stream::iter(questions).buffered(SCATTER_PARALLEL_MAX).collect().await;
+    encoded(&plan.finish(answers))
+}
+
+enum Asked {
+    Value(Value),
+    Scatter(ScatterPlan),
+}
+
+fn ask_control(
+    hub: &Arc<Hub>,
+    fun: &str,
+    args: &RawValue,
+    kwargs: &RawValue,
+    viewer: &Viewer,
+    now: Now,
+) -> Result<Asked, CallError> {
+    let mut control = lock(&hub.control);
+    let Control { fabric, discovery, local, .. } = &mut *control;
+    local.active_clients = hub.inbound_connections() as u64;
+    let peers = peer_views(fabric, now);
+    let world = World { catalog: fabric.catalog(), node: local, peers: &peers, now };
+    match discovery.call(fun, args, kwargs, viewer, world)? {
+        Outcome::Value(value) | Outcome::PolicyChanged { value } => Ok(Asked::Value(value)),
+        Outcome::Scatter(plan) => Ok(Asked::Scatter(plan)),
+        Outcome::Services { value, upsert, remove } => {
+            let services = upsert.into_iter().map(Arc::new).collect();
+            let delta = Delta { services, service_removals: remove, ..Delta::default() };
+            hub.control_locked(&mut control, Event::Local(delta), now);
+            Ok(Asked::Value(value))
+        }
+    }
+}
+
+/// One node of a scatter.
+async fn ask_node(hub: &Arc<Hub>, ask: &Ask, viewer: &Viewer, time: Duration) -> Answered {
+    let Ok(args) = to_raw_value(&[&ask.payload]) else { return Answered::Failed("unreadable question".into()) };
+    let kwargs = RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned());
+    let asking = async {
+        let outcome = if ask.node_id == *hub.node_id() {
+            answer(hub, "rpc_describe_local", &args, &kwargs, viewer, hub.clock.now())
+        } else {
+            let demands = Demands { fun: "rpc_describe_local", ..Demands::default() };
+            let deadline = hub.clock.now().mono + time;
+            hub.call_node(&ask.cluster_id, &ask.node_id, &demands, &args, &kwargs, deadline).await
+        };
+        match outcome.map(|json| serde_json::from_slice::<Value>(json.as_bytes())) {
+            Ok(Ok(value)) => Answered::Value(value),
+            Ok(Err(error)) => Answered::Failed(error.to_string()),
+            Err(error) => Answered::Failed(error.message),
+        }
+    };
+    let limit = async {
+        if time.is_zero() {
+            return smol::future::pending().await;
+        }
+        Timer::after(time).await;
+        Answered::TimedOut
+    };
+    smol::future::or(asking, limit).await
+}
+
+impl Hub {
+    /// Publishes what changed for those who watch the catalog; costs nothing where nobody does.
+    pub(super) fn tell_watchers(self: &Arc<Self>, control: &Control, delta: &Delta, now: Now) {
+        if delta.is_empty() || !self.is_watched() {
+            return;
+        }
+        let peers = BTreeMap::new();
+        let world = World { catalog: control.fabric.catalog(), node: &control.local, peers: &peers, now };
+        for message in delta_messages(delta, &world) {
+            self.publish_discovery(&message, now);
+        }
+    }
+
+    /// True where somebody has subscribed to what changes of the catalog make.
+    fn is_watched(&self) -> bool {
+        let probe = format!("{DELTA_TOPIC}.");
+        self.with_subscriptions(|subscriptions| subscriptions.may_match_below(&probe))
+    }
+
+    pub(super) fn publish_discovery(&self, message: &DiscoveryMessage, now: Now) {
+        let id = match &message.message_id {
+            Some(id) => id.to_string(),
+            None => format!("{}-{}", self.instance_id, self.last_own_message.fetch_add(1, Relaxed)),
+        };
+        let Ok(headers) = to_raw_value(&message.headers) else { return };
+        let publish = Publish {
+            u: id.as_str().into(),
+            topic: message.topic.as_str().into(),
+            payload: &message.payload,
+            timestamp: now.wall,
+            message_id: id.as_str().into(),
+            publisher: self.node_name().into(),
+            headers: Some(&headers),
+            routing_path: None,
+            current_hop: None,
+        };
+        self.publish_own(&publish, now);
+    }
+
+    /// What discovery has to do now and then.
+    pub(super) fn discovery_timeout(self: &Arc<Self>, now: Now) {
+        let mut control = lock(&self.control);
+        let Control { fabric, discovery, local, .. } = &mut *control;
+        let peers = peer_views(fabric, now);
+        discovery.handle_timeout(World { catalog: fabric.catalog(), node: local, peers: &peers, now });
+        let services: Vec<_> = discovery.services_due(local, now).into_iter().map(Arc::new).collect();
+        if !services.is_empty() {
+            self.control_locked(&mut control, Event::Local(Delta { services, ..Delta::default() }), now);
+        }
+    }
+}
+
+/// What discovery wants to know of other nodes.
+fn peer_views(fabric: &Fabric, now: Now) -> BTreeMap<Text, PeerView> {
+    let membership = fabric.membership();
+    let hidden = fabric.catalog().nodes().filter(|n| membership.is_hidden(&n.node_id, now));
+    let mut views: BTreeMap<Text, PeerView> =
+        hidden.map(|n| (n.node_id.clone(), PeerView { hidden: true, ..PeerView::default() })).collect();
+    for state in membership.states(now) {
+        let status = state.report.as_ref().map(|report| peer_status(report, &state.status));
+        views.insert(state.node_id, PeerView { status, connected: state.connected, hidden: false });
+    }
+    views
+}
+
+fn peer_status(report: &Report, status: &Text) -> PeerStatus {
+    let count = |n: i64| u64::try_from(n).unwrap_or_default();
+    PeerStatus {
+        status: status.clone(),
+        active_clients: count(report.active_clients),
+        peer_count: count(report.peer_count),
+        timestamp: report.timestamp,
+        advertised_urls: report.advertised_urls.clone(),
+        counters: Counters {
+            messages_processed: count(report.counters.messages_processed),
+            rpc_responses_skipped: count(report.counters.rpc_responses_skipped),
+            server_messages: count(report.counters.server_messages),
+            other_messages: count(report.counters.other_messages),
+        },
+    }
+}
+
+fn encoded(value: &Value) -> Result<Json, CallError> {
+    Json::from_value(value).ok_or_else(|| CallError::failed("the answer cannot be written as JSON"))
+}
+
+/// The facts of the own node that discovery shows.
+pub fn local_node(hub_settings: &crate::config::Settings, node_id: &Text, fabric: &super::start::Place) -> LocalNode {
+    LocalNode {
+        node_id: node_id.clone(),
+        cluster_id: hub_settings.node.cluster_id.as_str().into(),
+        region: hub_settings.node.region.as_str().into(),
+        resources: fabric.resources.clone(),
+        capabilities: fabric.capabilities.clone(),
+        tags: fabric.tags.clone(),
+        scope: fabric.scope,
+        advertised_urls: fabric.advertised_urls.clone(),
+        transport_endpoints: fabric.transport_endpoints.clone(),
+        active_clients: 0,
+        counters: Counters::default(),
+        gossip_interval_seconds: hub_settings.fabric.gossip_interval.as_secs_f64(),
+        catalog_ttl_seconds: hub_settings.fabric.catalog_ttl.as_secs_f64(),
+    }
+}

@@ -1,0 +1,296 @@
+//! The start of a node: sockets are bound before anything is announced, and what cannot work says which key is at
+//! fault.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use smol::{Executor, Timer};
+
+use super::control::{self, Control};
+use super::functions::{Local, LocalFunction, LocalFunctions};
+use super::hub::{Hub, Parts, lock};
+use super::{discover, serve, translate};
+use crate::config::{Loaded, Settings, url_of};
+use crate::core::catalog::{FunctionVersion, Scope, Text, TransportEndpoint};
+use crate::core::discovery::{Discovery, FunctionDeclaration};
+use crate::core::fabric::{Event, Fabric};
+use crate::drive::clock::Clock;
+use crate::drive::link::Protocol;
+use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
+use crate::drive::tls::{TlsIdentity, TlsTrust};
+use crate::drive::worker::{WorkerEvent, WorkerLimits, Workers};
+
+/// A node that runs.
+pub struct Started {
+    pub hub: Arc<Hub>,
+    pub tls: Tls,
+    pub loaded: Loaded,
+}
+
+/// What is read again when certificates change.
+#[derive(Default, Clone)]
+pub struct Tls {
+    pub identity: Option<Arc<TlsIdentity>>,
+    pub trust: Option<Arc<TlsTrust>>,
+}
+
+/// What a node says of itself in the catalog.
+pub struct Place {
+    pub resources: Vec<Text>,
+    pub capabilities: Vec<Text>,
+    pub tags: Vec<Text>,
+    pub scope: Scope,
+    pub advertised_urls: Vec<Text>,
+    pub transport_endpoints: Vec<TransportEndpoint>,
+}
+
+/// Binds, assembles and starts all tasks; the error is one line that names the key and the remedy.
+pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<Started, String> {
+    let settings = Arc::new(loaded.settings.clone());
+    let clock = Clock::start();
+    let tls = load_tls(&settings)?;
+    let main = bind_main(&settings)?;
+    let mut listeners = vec![main];
+    for (index, endpoint) in settings.listen.endpoint.iter().enumerate() {
+        let wanted = EndpointSettings {
+            protocol: translate::protocol(endpoint.protocol),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            class: translate::class(endpoint.class),
+            tls: tls.identity.clone(),
+        };
+        listeners.push(Listener::bind(&wanted).map_err(|error| {
+            bind_fault(&format!("listen.endpoint[{index}].port"), &endpoint.host, endpoint.port, &error)
+        })?);
+    }
+    let port = listeners.first().map(|l| l.local_addr().port()).unwrap_or_default();
+    let node_id = Text::from(settings.node_id(port));
+    let place = place(&settings, &node_id, port, &listeners);
+    let instance_id = Text::from(fresh_id());
+
+    let now = clock.now();
+    let mut discovery = Discovery::new(translate::discovery(&settings, seed()));
+    let specs = translate::workers(&settings);
+    for function in &settings.function {
+        let declaration = declaration(function)?;
+        discovery.register_function(declaration).map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
+    }
+    let fabric = Fabric::new(translate::fabric(&settings, &node_id, &instance_id, &place, seed()), now);
+    let local = discover::local_node(&settings, &node_id, &place);
+    let functions = discovery.registry().entries(&local, now.wall);
+    let (control, moved) = Control::new(fabric, discovery, local, tls.trust.clone(), instance_id.clone());
+
+    let limits = WorkerLimits {
+        message_bytes_max: settings.listen.max_message as usize,
+        waiting_max: settings.limits.pending_calls_max as usize,
+    };
+    let noted: Arc<std::sync::OnceLock<std::sync::Weak<Hub>>> = Arc::default();
+    let report = noted.clone();
+    let workers = Workers::start(specs, limits, executor, move |event| {
+        if let (WorkerEvent::Noted { reason, count }, Some(hub)) =
+            (event, report.get().and_then(std::sync::Weak::upgrade))
+        {
+            hub.counters.count_many(reason, count);
+        }
+    });
+    let table = local_functions(&node_id, &control.discovery, &workers);
+    let hub = Hub::new(Parts {
+        clock,
+        executor: executor.clone(),
+        settings: settings.clone(),
+        node_id: node_id.clone(),
+        instance_id,
+        control,
+        functions: table,
+        workers,
+    });
+    // Set once, here.
+    let _ = noted.set(Arc::downgrade(&hub));
+
+    hub.control(Event::LocalFunctions(functions.iter().map(|f| (**f).clone()).collect()));
+    {
+        let mut control = lock(&hub.control);
+        let Control { fabric, discovery, .. } = &mut *control;
+        discovery.start(fabric.catalog(), hub.clock.now());
+    }
+    executor.spawn(control::keep_time(hub.clone(), moved)).detach();
+    write_port_file("listen.port_file", &settings.listen.port_file, port)?;
+    announce(&settings, port);
+    for listener in listeners {
+        log::info!("listening on {} ({})", listener.local_addr(), listener.settings().protocol);
+        executor.spawn(serve::accept(hub.clone(), listener)).detach();
+    }
+    log::info!(node = &*node_id, cluster = settings.node.cluster_id.as_str(); "ready in {:.1} ms", clock.now().mono.as_secs_f64() * 1000.0);
+    Ok(Started { hub, tls, loaded })
+}
+
+/// The lines that scripts read (cli-config 4.5).
+fn announce(settings: &Settings, port: u16) {
+    let url = url_of(&settings.listen.host, port);
+    let mut out = std::io::stdout().lock();
+    // A closed stdout is no reason not to serve.
+    let _ = writeln!(out, "Server endpoint: {url}\nMPREG_URL={url}");
+    let _ = out.flush();
+}
+
+fn load_tls(settings: &Settings) -> Result<Tls, String> {
+    let wanted = translate::tls(settings);
+    let needs_identity = settings.listen.endpoint.iter().any(|e| translate::protocol(e.protocol).is_tls());
+    let identity = if wanted.cert_file.is_some() {
+        Some(Arc::new(TlsIdentity::load(wanted.clone()).map_err(|e| e.to_string())?))
+    } else if needs_identity {
+        return Err("listen.endpoint: wss and tcps need tls.cert_file and tls.key_file".into());
+    } else {
+        None
+    };
+    let dials_tls = settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
+        url.split_once("://").and_then(|(scheme, _)| Protocol::from_name(scheme)).is_some_and(Protocol::is_tls)
+    });
+    let trust = if identity.is_some() || dials_tls || wanted.ca_file.is_some() {
+        Some(Arc::new(TlsTrust::load(wanted).map_err(|e| e.to_string())?))
+    } else {
+        None
+    };
+    Ok(Tls { identity, trust })
+}
+
+/// The main listener: `listen.port`, or the first free one of `listen.port_range`.
+fn bind_main(settings: &Settings) -> Result<Listener, String> {
+    let endpoint = |port| EndpointSettings {
+        protocol: Protocol::Ws,
+        host: settings.listen.host.clone(),
+        port,
+        class: EndpointClass::Any,
+        tls: None,
+    };
+    let wanted = settings.listen.port;
+    if wanted != 0 {
+        return Listener::bind(&endpoint(wanted))
+            .map_err(|error| bind_fault("listen.port", &settings.listen.host, wanted, &error));
+    }
+    let (first, last) = translate::port_range(settings);
+    // Nodes that start together look at different places first.
+    let width = u64::from(last - first) + 1;
+    let start = seed() % width;
+    let mut fault = None;
+    for step in 0..width {
+        let port = first + ((start + step) % width) as u16;
+        match Listener::bind(&endpoint(port)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => fault = Some(error),
+        }
+    }
+    let text = fault.map(|e| e.to_string()).unwrap_or_default();
+    Err(format!("listen.port_range: no free port of {}: {text}; widen the range", settings.listen.port_range))
+}
+
+fn bind_fault(key: &str, host: &str, port: u16, error: &std::io::Error) -> String {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "the port is in use; stop what listens there or choose another",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose another",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address; correct the host",
+        _ => "correct host and port",
+    };
+    format!("{key}: cannot listen on {host}:{port}: {error}; {remedy}")
+}
+
+fn write_port_file(key: &str, path: &str, port: u16) -> Result<(), String> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    // Written beside and renamed, so that a reader never sees half of it.
+    let beside = format!("{path}.new");
+    std::fs::write(&beside, format!("{port}\n"))
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(|error| format!("{key}: cannot write {path}: {error}; create the directory or correct the path"))
+}
+
+fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener]) -> Place {
+    let mut advertised_urls: Vec<Text> = settings.listen.advertised_urls.iter().map(|u| u.as_str().into()).collect();
+    if advertised_urls.is_empty() {
+        advertised_urls.push(node_id.clone());
+    }
+    let mut transport_endpoints = vec![translate::transport_endpoint("ws", &settings.listen.host, port)];
+    for listener in listeners.iter().skip(1).filter(|l| l.settings().class != EndpointClass::Client) {
+        let wanted = listener.settings();
+        let name = wanted.protocol.name();
+        transport_endpoints.push(translate::transport_endpoint(name, &wanted.host, listener.local_addr().port()));
+    }
+    transport_endpoints.extend(settings.listen.advertised_urls.iter().filter_map(|url| translate::endpoint_of_url(url)));
+    transport_endpoints.sort();
+    transport_endpoints.dedup();
+    Place {
+        resources: translate::sorted(&settings.node.resources),
+        capabilities: vec!["rpc".into()],
+        tags: translate::sorted(&settings.node.tags),
+        scope: translate::scope(settings.node.scope),
+        advertised_urls,
+        transport_endpoints,
+    }
+}
+
+fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration, String> {
+    let version = FunctionVersion::parse(&function.version)
+        .ok_or_else(|| format!("[[function]] {}: version {} cannot be read", function.name, function.version))?;
+    Ok(FunctionDeclaration {
+        name: function.name.as_str().into(),
+        function_id: Some(function.id.as_str().into()),
+        version,
+        resources: translate::sorted(&function.resources),
+        tags: translate::sorted(&function.tags),
+        scope: translate::scope(function.scope),
+        namespace: None,
+        capabilities: Vec::new(),
+        summary: function.summary.as_str().into(),
+        description: "".into(),
+        parameters: None,
+    })
+}
+
+/// The built-in and the declared functions as the data path needs them.
+fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> LocalFunctions {
+    let functions = discovery.registry().functions().iter().map(|description| {
+        let identity = &description.identity;
+        let run = match &*identity.name {
+            "echo" => Local::Echo,
+            "echos" => Local::Echos,
+            _ => match workers.key(&identity.name, &identity.function_id, &identity.version.to_string()) {
+                Some(key) => Local::Worker(key),
+                None => Local::Discovery,
+            },
+        };
+        LocalFunction {
+            name: identity.name.clone(),
+            function_id: identity.function_id.clone(),
+            version: identity.version.0.clone(),
+            resources: description.placement.resources.clone(),
+            run,
+        }
+    });
+    LocalFunctions::new(node_id.clone(), functions)
+}
+
+/// Unlike that of any other start of any node.
+fn fresh_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:012x}{:016x}", since.as_millis(), seed())
+}
+
+/// Random bits of the system.
+fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_ok() {
+        return u64::from_le_bytes(bytes);
+    }
+    // Without a source of randomness the time still differs from start to start.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+}
+
+/// Writes what log bursts held back.
+pub async fn settle_logs() {
+    loop {
+        Timer::after(Duration::from_secs(5)).await;
+        crate::drive::log::settle();
+    }
+}
