@@ -5,6 +5,7 @@
 //! came from: who may speak for whom is decided before (`membership`).
 
 mod entry;
+mod lookup;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
