@@ -12,6 +12,7 @@ mod delta;
 mod entry;
 mod identity;
 mod lease;
+mod lookup;
 mod table;
 
 use std::collections::BTreeMap;
