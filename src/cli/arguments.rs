@@ -16,6 +16,8 @@ pub enum Stop {
     Version,
     /// What is wrong, for stderr.
     Usage(String),
+    /// A group alone: its help, for stderr.
+    NoVerb(String),
 }
 
 pub(super) fn parse(words: &[String]) -> Result<Top, Stop> {
@@ -100,7 +102,7 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
     } else if let Some(wrong) = wrong {
         Err(Stop::Usage(format!("{wrong}\n{}", see(&sorted.path))))
     } else if !verb.commands.is_empty() {
-        Err(Stop::Usage(help::text(&sorted.path, verb)))
+        Err(Stop::NoVerb(help::text(&sorted.path, verb)))
     } else {
         Ok(sorted)
     }
@@ -192,7 +194,7 @@ mod tests {
     fn usage(line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         match parse(&words) {
-            Err(Stop::Usage(text)) => text,
+            Err(Stop::Usage(text) | Stop::NoVerb(text)) => text,
             other => panic!("{other:?}"),
         }
     }

@@ -72,6 +72,10 @@ pub fn main() -> ExitCode {
         Err(arguments::Stop::Version) => {
             output::finish(output::print(concat!("mpreg ", env!("CARGO_PKG_VERSION"), "\n")))
         }
+        Err(arguments::Stop::NoVerb(text)) => {
+            eprint!("{text}");
+            ExitCode::from(2)
+        }
         Err(arguments::Stop::Usage(text)) => output::complain(2, &text),
     }
 }
