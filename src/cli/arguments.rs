@@ -60,9 +60,9 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
                 Some((name, given)) => (name, Some(given)),
                 None => (word, None),
             };
-            let (flag, target) = match (find(verb, name), find(root, name)) {
-                (Some(flag), _) => (flag, &mut sorted.options),
-                (None, Some(flag)) => (flag, &mut sorted.global),
+            let (flag, target) = match (find(root, name), find(verb, name)) {
+                (Some(flag), _) => (flag, &mut sorted.global),
+                (None, Some(flag)) => (flag, &mut sorted.options),
                 (None, None) if word.parse::<f64>().is_ok() && verb.commands.is_empty() => {
                     sorted.positionals.push(word);
                     continue;
@@ -208,7 +208,9 @@ mod tests {
     fn options_stand_anywhere_behind_the_verb_and_may_carry_their_value() {
         let a = parsed("client call echo 1 --url=ws://h --timeout 2 two");
         assert!(a.contains(r#"args: ["1", "two"]"#) && a.contains(r#"url: Some("ws://h")"#), "{a}");
-        assert!(parsed("client -v call echo").contains("verbose: true"));
+        for line in ["-v client call echo", "client --verbose call echo", "client call echo -v"] {
+            assert!(parsed(line).contains("verbose: true"), "{line}");
+        }
     }
 
     #[test]

@@ -94,6 +94,8 @@ impl Tally {
 /// How the measured time is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Slices {
+    /// Before anything is counted: connections, caches and branch predictors settle.
+    pub warm_up: Duration,
     pub count: u32,
     pub node: Duration,
     pub raw: Duration,
@@ -104,7 +106,8 @@ impl Slices {
     pub fn of(total: Duration) -> Slices {
         let count = (total.as_secs() as u32).clamp(1, SLICES_MAX);
         let node = total / count;
-        Slices { count, node, raw: (node / 2).max(RAW_MIN) }
+        let raw = (node / 2).max(RAW_MIN.min(node));
+        Slices { warm_up: WARM_UP.min(total), count, node, raw }
     }
 }
 
@@ -182,8 +185,7 @@ pub fn digits(bytes: &[u8]) -> u64 {
     digits.fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
-/// Before anything is measured: connections, caches and branch predictors settle.
-pub const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_millis(500);
 /// So long after a slice its last answers are waited for.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Messages taken in one turn before other connections get theirs.

@@ -24,7 +24,7 @@ use super::{
         output::{Failure, Outcome},
         remote::{self, Remote},
     },
-    load::{BATCH_MAX, GRACE, Slices, Tally, WARM_UP, connect, digits, put_digits, with_threads},
+    load::{BATCH_MAX, GRACE, Slices, Tally, connect, digits, put_digits, with_threads},
     raw::RawServer,
     report::Report,
     sequence::Sequence,
@@ -87,8 +87,8 @@ impl Pubsub {
         let (node, ceiling) = with_threads(self.threads, async |executor| {
             let mut node = Stage::open(executor, &url, Some(&remote), shape).await?;
             let mut ceiling = Stage::open(executor, &raw.url, None, shape).await?;
-            node.slice(executor, WARM_UP, interval).await?;
-            ceiling.slice(executor, WARM_UP, interval).await?;
+            node.slice(executor, slices.warm_up, interval).await?;
+            ceiling.slice(executor, slices.warm_up, interval).await?;
             let (mut node_tally, mut raw_tally) = (Tally::new(), Tally::new());
             for _ in 0..slices.count {
                 node_tally.after(&node.slice(executor, slices.node, interval).await?);

@@ -21,7 +21,7 @@ use super::{
         output::{Failure, Outcome},
         remote,
     },
-    load::{BATCH_MAX, GRACE, Slices, Tally, WARM_UP, connect, digits, put_digits, with_threads},
+    load::{BATCH_MAX, GRACE, Slices, Tally, connect, digits, put_digits, with_threads},
     raw::RawServer,
     report::Report,
 };
@@ -95,12 +95,12 @@ impl Rpc {
             let links = connect(executor, &raw.url, None, self.connections, &limits).await?;
             let mut ceiling = lanes(links, true);
 
-            let warm = run_slice(executor, &mut node, WARM_UP, per_lane).await?;
+            let warm = run_slice(executor, &mut node, slices.warm_up, per_lane).await?;
             if warm.right == 0 {
                 let sample = warm.sample.unwrap_or_else(|| "no answer came".to_owned());
                 return Err(Failure::failed(format!("{} cannot be measured: {sample}", self.function)));
             }
-            run_slice(executor, &mut ceiling, WARM_UP, per_lane).await?;
+            run_slice(executor, &mut ceiling, slices.warm_up, per_lane).await?;
             let (mut node_tally, mut raw_tally) = (Tally::new(), Tally::new());
             for _ in 0..slices.count {
                 node_tally.after(&run_slice(executor, &mut node, slices.node, per_lane).await?);
