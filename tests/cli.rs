@@ -1,5 +1,8 @@
 //! The built program against a scripted node in this process: what each verb sends, prints and exits with.
 
+// Enforced inside `core` only, see `clippy.toml`.
+#![allow(clippy::disallowed_methods)]
+
 use std::{
     fs,
     io::Write,

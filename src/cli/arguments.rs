@@ -51,7 +51,7 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
     while let Some(word) = words.next() {
         if word == "--" {
             sorted.positionals.extend(words.by_ref());
-        } else if word == "--help" || word == "-h" {
+        } else if word == "--help" || word == "-h" || (word == "help" && !verb.commands.is_empty()) {
             help = true;
         } else if word == "--version" && verb.name == root.name {
             return Err(Stop::Version);
@@ -234,9 +234,12 @@ mod tests {
 
     #[test]
     fn help_wins_over_everything_that_is_missing() {
-        for line in
-            ["client dns-register --help", "--help client dns-register", "client dns-register --name -h"]
-        {
+        for line in [
+            "client dns-register --help",
+            "--help client dns-register",
+            "help client dns-register",
+            "client dns-register --name -h",
+        ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert!(matches!(parse(&words), Err(Stop::Help(text)) if text.contains("--protocol")), "{line}");
         }

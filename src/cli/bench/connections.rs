@@ -1,4 +1,7 @@
 //! `mpreg bench connections`: what idle connections cost, in time to open and in memory of the node.
+//!
+//! Memory is read from outside, from the process table of this machine; the node is not asked and need not know.
+//! The ceiling of the opening rate is a server in this program that accepts and does nothing.
 
 use std::{
     future::poll_fn,

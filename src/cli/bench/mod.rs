@@ -1,5 +1,6 @@
 //! `mpreg bench`: what a node does on this machine, always beside the ceiling of the same machine in the same run.
 //! A figure alone depends on the machine and on what else it does; its ratio to the ceiling hardly does.
+//! Everything that comes back is checked; a run with wrong answers fails, because its figures mean nothing.
 
 use std::time::Duration;
 

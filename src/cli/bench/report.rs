@@ -1,4 +1,7 @@
 //! What a bench prints: the node, the ceiling of the same run, and their ratio for every figure.
+//!
+//! The ratio is always node / ceiling, for rates (more is better) as for latencies (less is better); the help of
+//! the verbs says how to read it.
 
 use serde_json::{Map, Value, json};
 

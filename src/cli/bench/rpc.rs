@@ -36,7 +36,7 @@ remote_verb! {
         example = "mpreg bench rpc --connections 16 --window 32 --payload 1024 --seconds 30",
         example = "mpreg bench rpc --rate 5000 --seconds 30 --json",
         note = "How to read it: `node` is what was measured at the node, `raw` a plain WebSocket echo inside this program with the same frames and window, measured in turns with it. `ratio` is node / raw: it cancels the machine out and can be compared between machines. For calls/s 1.00 would be as fast as an echo without a node; for a latency 2.00 means twice as long as the bare echo.",
-        note = "Without --rate each connection keeps its window full: that finds the highest throughput, and latency is mostly waiting in the window (about connections * window / calls per second). For the latency at a given load use --rate below that throughput: a call's time then counts from when it was due, so a stall is seen in full.",
+        note = "Without --rate each connection keeps its window full: that finds the highest throughput, and latency is mostly waiting in the window (about connections * window / calls per second). For the latency at a given load use --rate below that throughput: a call's time then counts from when it was due, so a stall is seen in full. When calls/s stays below --rate, the node does not keep up.",
         note = "This program needs a processor of its own beside the node's; on a small machine both share, which the ratio shows as well.",
         note = "Exit status 1 when any answer was an error, lost, doubled, or not the payload that was sent."
     )]

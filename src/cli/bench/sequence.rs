@@ -1,4 +1,7 @@
 //! Watches the numbers of what one subscriber gets: what is missing, double, or late.
+//!
+//! Memory is bounded: of a long gap only the first numbers are remembered, and what comes late from beyond them
+//! counts as doubled, so that the total of wrong deliveries is never too small.
 
 use std::collections::BTreeSet;
 
