@@ -20,13 +20,22 @@ use async_tungstenite::{
     },
 };
 use serde_json::{Value, json};
-use smol::{Executor, net::TcpListener, net::TcpStream, stream::StreamExt};
+use smol::{
+    Executor,
+    channel::{Sender, unbounded},
+    future::FutureExt,
+    net::{TcpListener, TcpStream},
+    stream::StreamExt,
+};
 
 /// A node that answers by script and remembers what it was asked.
 struct Node {
     url: String,
     seen: Arc<Mutex<Vec<Value>>>,
 }
+
+/// Where a message goes on a topic of the bench: (subscription, connection).
+type Subscribers = Arc<Mutex<Vec<(String, Sender<Value>)>>>;
 
 impl Node {
     fn start() -> Node {
@@ -36,9 +45,10 @@ impl Node {
         let node = Node { url, seen: seen.clone() };
         std::thread::spawn(move || {
             let executor = Arc::new(Executor::new());
+            let subscribers = Subscribers::default();
             smol::block_on(executor.run(async {
                 while let Ok((stream, _)) = listener.accept().await {
-                    executor.spawn(serve(stream, seen.clone())).detach();
+                    executor.spawn(serve(stream, seen.clone(), subscribers.clone())).detach();
                 }
             }));
         });
@@ -78,7 +88,7 @@ impl Node {
     }
 }
 
-async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Value>>>) {
+async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Value>>>, subscribers: Subscribers) {
     let credentials = Arc::new(Mutex::new(Value::Null));
     let found = credentials.clone();
     #[expect(clippy::result_large_err, reason = "the shape of the library's callback")]
@@ -94,16 +104,47 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Value>>>) {
         Ok(response)
     };
     let Ok(mut socket) = accept_hdr_async(stream, check).await else { return };
-    while let Some(Ok(message)) = socket.next().await {
-        let Message::Binary(bytes) = message else { continue };
-        let message: Value = serde_json::from_slice(&bytes).unwrap();
-        seen.lock().unwrap().push(message.clone());
-        let credentials = credentials.lock().unwrap().clone();
-        for answer in answers(&message, credentials) {
+    let (sender, notifications) = unbounded();
+    loop {
+        let arrived = async { Ok(socket.next().await) };
+        let answers = match arrived.or(async { Err(notifications.recv().await) }).await {
+            Ok(Some(Ok(Message::Binary(bytes)))) => {
+                let message: Value = serde_json::from_slice(&bytes).unwrap();
+                let credentials = credentials.lock().unwrap().clone();
+                if message["message"]["topic"].as_str().is_some_and(|topic| topic.starts_with("bench.")) {
+                    let lossy = credentials["authorization"] == "Bearer lossy";
+                    fan_out(&message, &subscribers.lock().unwrap(), lossy);
+                } else {
+                    seen.lock().unwrap().push(message.clone());
+                }
+                if let Some(id) = message["subscription"]["subscription_id"].as_str() {
+                    subscribers.lock().unwrap().push((id.to_owned(), sender.clone()));
+                }
+                answers(&message, credentials)
+            }
+            Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return,
+            Ok(Some(Ok(_))) => continue,
+            Err(notification) => vec![notification.unwrap()],
+        };
+        for answer in answers {
             if socket.send(Message::Binary(answer.to_string().into())).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Hands a message of the bench to its subscribers; a lossy node forgets the last of them now and then.
+fn fan_out(message: &Value, subscribers: &[(String, Sender<Value>)], lossy: bool) {
+    let message = &message["message"];
+    let run = message["topic"].as_str().unwrap().rsplit('.').next().unwrap();
+    let mine: Vec<_> = subscribers.iter().filter(|(id, _)| id.contains(run)).collect();
+    let forget = lossy && message["message_id"].as_str().unwrap().ends_with('7');
+    for (id, subscriber) in &mine[..mine.len() - usize::from(forget)] {
+        let notification =
+            json!({ "role": "pubsub-notification", "message": message, "subscription_id": id, "u": "n" });
+        // One that has gone away does not want it.
+        let _ = subscriber.try_send(notification);
     }
 }
 
@@ -120,9 +161,10 @@ fn answers(message: &Value, credentials: Value) -> Vec<Value> {
             };
             let change = json!({ "delta": { "update_id": "u-1" }, "namespaces": ["ns"], "published_at": 0.0,
                 "source_node": "n", "source_cluster": "c", "counts": { "services_added": 1, "nodes_added": 0 } });
-            match topic.starts_with("mpreg.") {
-                true => vec![ack, notify(change.clone()), notify(change)],
-                false => vec![notify(json!("early")), ack, notify(json!({ "n": 1 }))],
+            match topic.split('.').next() {
+                Some("mpreg") => vec![ack, notify(change.clone()), notify(change)],
+                Some("bench") => vec![ack],
+                _ => vec![notify(json!("early")), ack, notify(json!({ "n": 1 }))],
             }
         }
         "pubsub-publish" if message["message"]["topic"] == "mpreg.x" => {
@@ -449,12 +491,13 @@ fn policy_comes_from_a_file_and_its_verdict_decides() {
 fn listening_prints_a_line_for_each_message_and_ends_when_told() {
     let node = Node::start();
     assert_eq!(node.ok("client subscribe a.b --count 2"), "a.b early\na.b {\"n\":1}\n");
-    let out = node.ok("client subscribe a.b --backlog 60 --duration 0.3 --json");
+    let out = node.ok("client subscribe a.b --backlog 60 --count 2 --duration 30 --json");
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[1]["payload"]), (2, &json!({ "n": 1 })));
     let subscribed = node.seen.lock().unwrap().iter().rfind(|m| m["role"] == "pubsub-subscribe").cloned();
     assert_eq!(subscribed.unwrap()["subscription"]["backlog_seconds"], 60);
 
+    assert!(node.ok("client subscribe a.b --count 9 --duration 0.05").lines().count() <= 2);
     let out = node.ok("discovery watch --count 2 --json");
     assert!(out.lines().count() == 2 && out.lines().all(|line| line.contains("update_id")), "{out}");
     let out = node.ok("discovery watch --namespace ns --count 1");
@@ -515,6 +558,12 @@ fn a_bench_reports_its_ratio_and_fails_on_wrong_answers() {
     assert!(report["node"]["latency_microseconds"]["p99_9"].as_f64().unwrap() > 0.0, "{out}");
     assert!(node.ok("bench rpc --rate 200 --seconds 0.1").contains("ratio"));
     assert!(node.fails("bench rpc --function denied --seconds 0.1", 1).contains("discovery_access_denied"));
+    let out = node.ok("bench pubsub --subscribers 3 --window 8 --payload 64 --seconds 0.2 --json");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert!(report["ratio"]["per_second"].as_f64().unwrap() > 0.0, "{out}");
+    let output = node.run("bench pubsub --subscribers 3 --rate 500 --seconds 0.1 --json --token lossy");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && report["node"]["lost"].as_u64().unwrap() > 0, "{report}");
     let out = node.ok("bench connections --connections 20 --seconds 0.05 --json");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["closed"], &report["memory"]["pid"]), (&json!(0), &json!(std::process::id())));

@@ -55,7 +55,7 @@ remote_verb! {
 
 impl Connections {
     pub fn run(self) -> Outcome {
-        super::at_least_one(&[("--connections", self.connections)])?;
+        super::in_range(&[("--connections", self.connections, super::CONNECTIONS_MAX)])?;
         let hold = remote::seconds("--seconds", self.seconds)?;
         let remote = self.remote();
         let url = remote.url()?;

@@ -44,9 +44,10 @@ impl BenchGroup {
     }
 }
 
-fn at_least_one(options: &[(&str, usize)]) -> Result<(), Failure> {
-    match options.iter().find(|(_, value)| *value == 0) {
-        Some((option, _)) => Err(Failure::usage(format!("{option} wants a number above 0"))),
+/// Checks (option, value, largest value): a bench allocates by these numbers before it asks anybody.
+fn in_range(options: &[(&str, usize, usize)]) -> Result<(), Failure> {
+    match options.iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
+        Some((option, _, max)) => Err(Failure::usage(format!("{option} wants a number from 1 to {max}"))),
         None => Ok(()),
     }
 }
@@ -56,8 +57,15 @@ fn interval(rate: Option<f64>) -> Result<Option<Duration>, Failure> {
     rate.map(|rate| {
         Duration::try_from_secs_f64(1.0 / rate)
             .ok()
-            .filter(|interval| !interval.is_zero() && rate > 0.0)
-            .ok_or_else(|| Failure::usage(format!("--rate wants a number per second above 0, got {rate}")))
+            .filter(|interval| !interval.is_zero() && rate >= RATE_MIN)
+            .ok_or_else(|| Failure::usage(format!("--rate wants at least {RATE_MIN} per second, got {rate}")))
     })
     .transpose()
 }
+
+const RATE_MIN: f64 = 0.01;
+const CONNECTIONS_MAX: usize = 1_000_000;
+const WINDOW_MAX: usize = 1_000_000;
+/// Below what the client takes as one message.
+const PAYLOAD_BYTES_MAX: usize = 60 << 20;
+const THREADS_MAX: usize = 1_024;

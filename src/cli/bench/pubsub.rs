@@ -67,10 +67,11 @@ remote_verb! {
 
 impl Pubsub {
     pub fn run(self) -> Outcome {
-        super::at_least_one(&[
-            ("--subscribers", self.subscribers),
-            ("--window", self.window),
-            ("--threads", self.threads),
+        super::in_range(&[
+            ("--subscribers", self.subscribers, super::CONNECTIONS_MAX),
+            ("--window", self.window, super::WINDOW_MAX),
+            ("--payload", self.payload, super::PAYLOAD_BYTES_MAX),
+            ("--threads", self.threads, super::THREADS_MAX),
         ])?;
         if self.payload < HEAD {
             return Err(Failure::usage(format!("--payload wants at least {HEAD} bytes: number and time")));

@@ -70,11 +70,11 @@ remote_verb! {
 
 impl Rpc {
     pub fn run(self) -> Outcome {
-        super::at_least_one(&[
-            ("--connections", self.connections),
-            ("--window", self.window),
-            ("--payload", self.payload),
-            ("--threads", self.threads),
+        super::in_range(&[
+            ("--connections", self.connections, super::CONNECTIONS_MAX),
+            ("--window", self.window, super::WINDOW_MAX),
+            ("--payload", self.payload, super::PAYLOAD_BYTES_MAX),
+            ("--threads", self.threads, super::THREADS_MAX),
         ])?;
         let total = remote::seconds("--seconds", self.seconds)?;
         let per_lane = super::interval(self.rate)?.map(|interval| interval * self.connections as u32);
