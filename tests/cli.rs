@@ -134,12 +134,14 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Vec<Value>>>, subscribers: Sub
     }
 }
 
-/// Hands a message of the bench to its subscribers; a lossy node forgets the last of them now and then.
+/// Hands a message of the bench to its subscribers; a lossy node sometimes forgets one of them.
 fn fan_out(message: &Value, subscribers: &[(String, Sender<Value>)], lossy: bool) {
     let message = &message["message"];
     let run = message["topic"].as_str().unwrap().rsplit('.').next().unwrap();
     let mine: Vec<_> = subscribers.iter().filter(|(id, _)| id.contains(run)).collect();
-    let forget = lossy && message["message_id"].as_str().unwrap().ends_with('7');
+    let id = message["message_id"].as_str().unwrap();
+    // Amid what is measured, so that nobody has to wait for a last message that never comes.
+    let forget = lossy && ["137", "147", "157"].iter().any(|number| id.ends_with(number));
     for (id, subscriber) in &mine[..mine.len() - usize::from(forget)] {
         let notification =
             json!({ "role": "pubsub-notification", "message": message, "subscription_id": id, "u": "n" });
@@ -561,7 +563,7 @@ fn a_bench_reports_its_ratio_and_fails_on_wrong_answers() {
     let out = node.ok("bench pubsub --subscribers 3 --window 8 --payload 64 --seconds 0.2 --json");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert!(report["ratio"]["per_second"].as_f64().unwrap() > 0.0, "{out}");
-    let output = node.run("bench pubsub --subscribers 3 --rate 500 --seconds 0.1 --json --token lossy");
+    let output = node.run("bench pubsub --subscribers 3 --rate 500 --seconds 0.2 --json --token lossy");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.code() == Some(1) && report["node"]["lost"].as_u64().unwrap() > 0, "{report}");
     let out = node.ok("bench connections --connections 20 --seconds 0.05 --json");
