@@ -16,6 +16,8 @@ pub enum Stop {
     Version,
     /// What is wrong, for stderr.
     Usage(String),
+    /// A group alone: its help, for stderr.
+    NoVerb(String),
 }
 
 pub(super) fn parse(words: &[String]) -> Result<Top, Stop> {
@@ -49,7 +51,7 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
     while let Some(word) = words.next() {
         if word == "--" {
             sorted.positionals.extend(words.by_ref());
-        } else if word == "--help" || word == "-h" {
+        } else if word == "--help" || word == "-h" || (word == "help" && !verb.commands.is_empty()) {
             help = true;
         } else if word == "--version" && verb.name == root.name {
             return Err(Stop::Version);
@@ -58,9 +60,9 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
                 Some((name, given)) => (name, Some(given)),
                 None => (word, None),
             };
-            let (flag, target) = match (find(verb, name), find(root, name)) {
-                (Some(flag), _) => (flag, &mut sorted.options),
-                (None, Some(flag)) => (flag, &mut sorted.global),
+            let (flag, target) = match (find(root, name), find(verb, name)) {
+                (Some(flag), _) => (flag, &mut sorted.global),
+                (None, Some(flag)) => (flag, &mut sorted.options),
                 (None, None) if word.parse::<f64>().is_ok() && verb.commands.is_empty() => {
                     sorted.positionals.push(word);
                     continue;
@@ -100,7 +102,7 @@ fn sort<'a>(root: &'a CommandInfoWithArgs, words: &'a [String]) -> Result<Sorted
     } else if let Some(wrong) = wrong {
         Err(Stop::Usage(format!("{wrong}\n{}", see(&sorted.path))))
     } else if !verb.commands.is_empty() {
-        Err(Stop::Usage(help::text(&sorted.path, verb)))
+        Err(Stop::NoVerb(help::text(&sorted.path, verb)))
     } else {
         Ok(sorted)
     }
@@ -192,7 +194,7 @@ mod tests {
     fn usage(line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         match parse(&words) {
-            Err(Stop::Usage(text)) => text,
+            Err(Stop::Usage(text) | Stop::NoVerb(text)) => text,
             other => panic!("{other:?}"),
         }
     }
@@ -206,7 +208,9 @@ mod tests {
     fn options_stand_anywhere_behind_the_verb_and_may_carry_their_value() {
         let a = parsed("client call echo 1 --url=ws://h --timeout 2 two");
         assert!(a.contains(r#"args: ["1", "two"]"#) && a.contains(r#"url: Some("ws://h")"#), "{a}");
-        assert!(parsed("client -v call echo").contains("verbose: true"));
+        for line in ["-v client call echo", "client --verbose call echo", "client call echo -v"] {
+            assert!(parsed(line).contains("verbose: true"), "{line}");
+        }
     }
 
     #[test]
@@ -230,9 +234,12 @@ mod tests {
 
     #[test]
     fn help_wins_over_everything_that_is_missing() {
-        for line in
-            ["client dns-register --help", "--help client dns-register", "client dns-register --name -h"]
-        {
+        for line in [
+            "client dns-register --help",
+            "--help client dns-register",
+            "help client dns-register",
+            "client dns-register --name -h",
+        ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert!(matches!(parse(&words), Err(Stop::Help(text)) if text.contains("--protocol")), "{line}");
         }

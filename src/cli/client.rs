@@ -1,4 +1,7 @@
 //! `mpreg client`: call a function, and ask a node what it knows.
+//!
+//! Each verb is one call and one way to show its answer; the node does all filtering. The value of a call is
+//! passed through as the node wrote it.
 
 use argh::{ArgsInfo, FromArgs};
 use serde_json::{Map, Value, json};

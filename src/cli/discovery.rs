@@ -1,4 +1,7 @@
 //! `mpreg discovery`: what the fabric knows, and how it changes.
+//!
+//! The filters of a query are handed to the node as they are. A watch asks the node for its topic first, so that
+//! policy decides there who may watch what.
 
 use argh::{ArgsInfo, FromArgs};
 use serde_json::{Value, json};

@@ -1,4 +1,7 @@
 //! `mpreg client dns-*`: services that the gateway answers for, and names for nodes.
+//!
+//! Services are registered, listed and taken back through a node's calls, never through DNS itself. The two verbs
+//! for labels need no node.
 
 use argh::{ArgsInfo, FromArgs};
 use serde_json::{Map, Value};

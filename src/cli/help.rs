@@ -1,4 +1,7 @@
 //! The text of `--help`, from the declared table: usage, meaning, arguments, options, verbs, examples, notes.
+//!
+//! argh would make one as well, but with all optional options in the usage line and without wrapping. Nothing is
+//! said here that the declaration of a verb does not say.
 
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 

@@ -4,7 +4,10 @@
 //! completions and manual pages can be made) all come from them. Exit statuses are those of cli-config 4.9.
 //! Results go to stdout, reasons to stderr; a failure prints nothing on stdout.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
@@ -71,6 +74,11 @@ pub fn main() -> ExitCode {
         Err(arguments::Stop::Help(text)) => output::finish(output::print(&text)),
         Err(arguments::Stop::Version) => {
             output::finish(output::print(concat!("mpreg ", env!("CARGO_PKG_VERSION"), "\n")))
+        }
+        Err(arguments::Stop::NoVerb(text)) => {
+            // Nobody can be told when stderr is closed; the status says it.
+            let _ = io::stderr().write_all(text.as_bytes());
+            ExitCode::from(2)
         }
         Err(arguments::Stop::Usage(text)) => output::complain(2, &text),
     }

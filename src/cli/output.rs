@@ -84,6 +84,14 @@ pub fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
+/// The bare text of a member; moments, which the protocol writes in seconds since the epoch, as such.
+fn shown(name: &str, value: Option<&Value>) -> String {
+    match value.and_then(Value::as_f64) {
+        Some(seconds) if name.ends_with("timestamp") || name.ends_with("_at") => utc(seconds),
+        _ => plain(value),
+    }
+}
+
 /// The bare text of a value: strings without quotes, lists with commas, objects as `name=value`.
 pub fn plain(value: Option<&Value>) -> String {
     match value {
@@ -103,7 +111,7 @@ pub fn plain(value: Option<&Value>) -> String {
 /// Rows as aligned text. A column is the dotted path of a member, which is also its title.
 pub fn table(columns: &[&str], rows: &[Value]) -> String {
     let cells: Vec<Vec<String>> = std::iter::once(columns.iter().map(|c| (*c).to_owned()).collect())
-        .chain(rows.iter().map(|row| columns.iter().map(|path| plain(member(row, path))).collect()))
+        .chain(rows.iter().map(|row| columns.iter().map(|path| shown(path, member(row, path))).collect()))
         .collect();
     let width = |n: usize| cells.iter().filter_map(|row| row.get(n)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|n| width(n).unwrap_or_default()).collect();
@@ -197,7 +205,7 @@ fn outline_into(out: &mut String, value: &Value, depth: usize) {
                     *out += &format!("{indent}  {}\n", plain(Some(item)));
                 }
             }
-            _ => *out += &format!("{indent}{key:width$}  {}\n", plain(Some(value))),
+            _ => *out += &format!("{indent}{key:width$}  {}\n", shown(key, Some(value))),
         }
     }
 }
@@ -218,8 +226,11 @@ mod tests {
 
     #[test]
     fn outlines_indent_what_is_nested() {
-        let value = json!({"on": true, "counts": {"functions": 2}, "rules": [{"n": "x"}], "none": null});
-        assert_eq!(outline(&value), "on      true\ncounts\n  functions  2\nrules\n  n=x\nnone    -\n");
+        let value = json!({"on": true, "counts": {"functions": 2}, "rules": [{"n": "x"}], "none": null, "seen_at": 0.5});
+        assert_eq!(
+            outline(&value),
+            "on       true\ncounts\n  functions  2\nrules\n  n=x\nnone     -\nseen_at  1970-01-01T00:00:00Z\n"
+        );
     }
 
     #[test]

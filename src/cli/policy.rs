@@ -1,4 +1,7 @@
 //! `mpreg client namespace-policy`: rules of who sees which namespace.
+//!
+//! The node judges and keeps the rules; nothing is checked or remembered here. A bad verdict is still a result,
+//! so it is printed, and the exit status says that it is bad.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,7 @@
-//! `mpreg client subscribe` and `publish`.
+//! `mpreg client subscribe` and `publish`, and the loop that prints notifications until it is enough.
+//!
+//! A line is written as soon as its message is here, and the end of the reader of stdout is the end of the verb.
+//! Nothing is dropped on this side: a slow reader of stdout holds the connection back.
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ impl Remote {
             Limit::Usual => {}
             Limit::None => options.timeout = None,
             Limit::Within(limit) => {
-                options.connect_timeout = options.connect_timeout.min(limit);
+                options.connect_timeout = options.connect_timeout.min(limit.max(CONNECT_TIMEOUT_MIN));
                 options.timeout = Some(limit);
             }
         }
@@ -191,7 +191,7 @@ pub fn pairs(option: &str, words: &[String]) -> Result<Map<String, Value>, Failu
 pub fn seconds(option: &str, value: f64) -> Result<Duration, Failure> {
     Duration::try_from_secs_f64(value)
         .ok()
-        .filter(|duration| !duration.is_zero())
+        .filter(|duration| !duration.is_zero() && *duration <= SECONDS_MAX)
         .ok_or_else(|| Failure::usage(format!("{option} wants a number of seconds above 0, got {value}")))
 }
 
@@ -219,6 +219,10 @@ fn secret(path: &Path) -> Result<String, Failure> {
     }
 }
 
+/// A short limit is meant for the answer; a handshake may take this long even then.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// A node gives up after 30 s by default and says so; only then do we.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+/// Thirty years: enough for every wait, and far from what a clock cannot add.
+const SECONDS_MAX: Duration = Duration::from_secs(1_000_000_000);
 const READABLE_BY_ALL: u32 = 0o004;

@@ -21,6 +21,10 @@ pub struct ServerGroup {
 
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value in the life of the program; argh cannot describe a Box"
+)]
 enum ServerVerb {
     Start(StartArgs),
     StartConfig(StartConfigArgs),
@@ -182,13 +186,18 @@ pub fn overrides(args: &StartArgs) -> Result<Vec<(String, String, String)>, Fail
     put("cache.capacity", args.cache_capacity_mb.map(|n| format!("{n}MiB")), "--cache-capacity-mb");
     put("monitoring.port", args.monitoring_port.map(|p| p.to_string()), "--monitoring-port");
     put("monitoring.host", args.monitoring_host.clone(), "--monitoring-host");
-    let monitoring = either(("--monitoring", args.monitoring), ("--no-monitoring", args.no_monitoring))?;
-    put("monitoring.enabled", monitoring.map(|on| on.to_string()), "--monitoring");
-    let cors = either(
-        ("--monitoring-cors", args.monitoring_cors),
-        ("--no-monitoring-cors", args.no_monitoring_cors),
-    )?;
-    put("monitoring.cors.enabled", cors.map(|on| on.to_string()), "--monitoring-cors");
+    for (key, yes, no) in [
+        ("monitoring.enabled", ("--monitoring", args.monitoring), ("--no-monitoring", args.no_monitoring)),
+        (
+            "monitoring.cors.enabled",
+            ("--monitoring-cors", args.monitoring_cors),
+            ("--no-monitoring-cors", args.no_monitoring_cors),
+        ),
+    ] {
+        if let Some(on) = either(yes, no)? {
+            put(key, Some(on.to_string()), if on { yes.0 } else { no.0 });
+        }
+    }
     put("persistence.mode", args.persistence_mode.clone(), "--persistence-mode");
     put("persistence.dir", args.persistence_dir.clone(), "--persistence-dir");
     put(
@@ -243,7 +252,7 @@ mod tests {
                 "listen.port 0 --port",
                 "peers.static [\"ws://a\", \"ws://b\"] --peer",
                 "node.latitude -3.0 --cache-latitude",
-                "monitoring.enabled false --monitoring",
+                "monitoring.enabled false --no-monitoring",
                 "a.b c=d --set",
             ]
         );

@@ -1,4 +1,9 @@
-//! `-v`: the log lines of the client on stderr. Only for verbs that talk to a node; a node logs in its own way.
+//! `-v`: the log lines of the client on stderr, for verbs that talk to a node; a node logs in its own way.
+//!
+//! They show what is sent and received, payloads included, but never a credential: those travel in the headers
+//! of the handshake.
+
+use std::io::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -18,7 +23,8 @@ impl Log for ToStderr {
 
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            eprintln!("{}", record.args());
+            // Nobody is left to be told when stderr is closed.
+            let _ = writeln!(io::stderr(), "{}", record.args());
         }
     }
 

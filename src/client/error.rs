@@ -24,7 +24,7 @@ pub enum ClientError {
     /// No answer in time.
     TimedOut { what: String, after: Duration },
     /// The node answered with an error.
-    Answered { what: String, error: CallError },
+    Answered { what: String, error: Box<CallError> },
     /// A publish or a subscription was not accepted.
     NotAccepted { what: String, why: String },
     /// The request cannot be written as JSON.
@@ -147,7 +147,7 @@ mod tests {
 
     fn answered(code: i64, details: &str) -> ClientError {
         let error = CallError::new(code, "m", Some(details.to_owned()));
-        ClientError::Answered { what: "f".into(), error }
+        ClientError::Answered { what: "f".into(), error: error.into() }
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_missing_function_is_named_with_what_to_do() {
         let error = CallError::not_found("a.b");
-        let text = ClientError::Answered { what: "a.b".into(), error }.to_string();
+        let text = ClientError::Answered { what: "a.b".into(), error: error.into() }.to_string();
         assert!(
             text.contains("a.b") && text.contains("not found") && text.contains("client functions"),
             "{text}"

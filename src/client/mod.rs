@@ -173,7 +173,7 @@ impl Client {
         let bytes = self.exchange(what, id, &frame, options.timeout).await?;
         let answer: Answer = decode(what, &bytes)?;
         match (answer.error, answer.r) {
-            (Some(error), _) => Err(ClientError::Answered { what: what.to_owned(), error }),
+            (Some(error), _) => Err(ClientError::Answered { what: what.to_owned(), error: Box::new(error) }),
             (None, Some(r)) => Ok(Results {
                 r: r.to_owned(),
                 intermediate_results: answer.intermediate_results.map(RawValue::to_owned),
@@ -418,7 +418,9 @@ fn acknowledged(what: &str, bytes: &Bytes) -> Result<(), ClientError> {
     }
     // A node may answer with the error of a call instead of a refusing acknowledgement.
     Err(match ack.error {
-        Some(messages::AckError::Call(error)) => ClientError::Answered { what: what.to_owned(), error },
+        Some(messages::AckError::Call(error)) => {
+            ClientError::Answered { what: what.to_owned(), error: Box::new(error) }
+        }
         Some(messages::AckError::Text(why)) => ClientError::NotAccepted { what: what.to_owned(), why },
         None => ClientError::NotAccepted { what: what.to_owned(), why: "no reason was given".to_owned() },
     })
