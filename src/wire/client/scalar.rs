@@ -33,6 +33,10 @@ impl Fault {
             kind if wanted.starts_with(&kind.to_string()) => "this one".to_owned(),
             kind => kind.to_string(),
         };
+        Fault::not_a(member, wanted, &seen)
+    }
+
+    pub fn not_a(member: &str, wanted: &str, seen: &str) -> Fault {
         Fault::new(member, &format!("must be {wanted}, not {seen}"))
     }
 
