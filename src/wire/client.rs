@@ -60,7 +60,7 @@ pub struct Command<'a> {
     pub args: Option<&'a RawValue>,
     /// An object.
     pub kwargs: Option<&'a RawValue>,
-    /// Resources that the function must carry.
+    /// Resources that the function must carry, sorted, each once.
     pub locs: Vec<Cow<'a, str>>,
     pub function_id: Option<Cow<'a, str>>,
     pub version_constraint: Option<Cow<'a, str>>,
@@ -387,7 +387,13 @@ impl<'a> CommandFields<'a> {
             kwargs: scalar::map("kwargs", self.kwargs)?,
             locs: match self.locs {
                 None => Vec::new(),
-                Some(raw) => scalar::texts("locs", raw)?,
+                // A set: a repeated resource must not cost a comparison with every endpoint.
+                Some(raw) => {
+                    let mut locs = scalar::texts("locs", raw)?;
+                    locs.sort_unstable();
+                    locs.dedup();
+                    locs
+                }
             },
             function_id: scalar::optional_text("function_id", self.function_id)?,
             version_constraint: scalar::optional_text("version_constraint", self.version_constraint)?,

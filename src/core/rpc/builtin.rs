@@ -38,3 +38,44 @@ pub fn echos<'a>(args: &'a RawValue, kwargs: &RawValue) -> Result<&'a RawValue, 
 
 const ARGS_NO_ARRAY: &str = "TypeError: args must be an array";
 const KWARGS_NO_OBJECT: &str = "TypeError: kwargs must be an object";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn echo_takes_one_argument() {
+        for (args, kwargs, value) in [
+            ("[1]", "{}", "1"),
+            (r#"[ {"a" :[1]} ]"#, "{}", r#"{"a" :[1]}"#),
+            ("[]", r#"{"arg":null}"#, "null"),
+            ("[[]]", "{}", "[]"),
+        ] {
+            assert_eq!(echo(raw(args), raw(kwargs)).unwrap().get(), value);
+        }
+        for (args, kwargs, word) in [
+            ("[]", "{}", "none"),
+            ("[1,2]", "{}", "2 were given"),
+            ("[1]", r#"{"colour":1}"#, "colour"),
+            ("[1]", r#"{"arg":2}"#, "1 positional and the named arg"),
+            ("[]", r#"{"arg":2,"b":3}"#, "arg, b"),
+        ] {
+            let error = echo(raw(args), raw(kwargs)).unwrap_err();
+            let details = error.details.unwrap().to_string();
+            assert_eq!(error.code, 1003);
+            assert!(details.contains("exactly one argument") && details.contains(word), "{details}");
+        }
+    }
+
+    #[test]
+    fn echos_takes_positional_arguments() {
+        assert_eq!(echos(raw("[1, \"a\"]"), raw("{}")).unwrap().get(), "[1, \"a\"]");
+        let many = format!("{{{}\"z\":1}}", (0..5000).map(|i| format!("\"n{i}\":1,")).collect::<String>());
+        let details = echos(raw("[]"), raw(&many)).unwrap_err().details.unwrap().to_string();
+        assert!(details.contains("n0") && details.contains("4993 more") && details.len() < 1500, "{details}");
+    }
+}

@@ -89,6 +89,11 @@ fn of_equal_names_the_last_counts_at_every_level() {
 }
 
 #[test]
+fn resources_are_a_set() {
+    assert_eq!(rpc(&with_command(r#","locs":["gpu","big","gpu"]"#)).commands[0].locs, ["big", "gpu"]);
+}
+
+#[test]
 fn names_may_be_written_with_escapes() {
     let request = rpc(r#"{"r\u006fle":"rp\u0063","u":"\u00fc\"","cmds":[{"n\u0061me":"c\n","fun":"f"}]}"#);
     assert_eq!((&*request.u, &*request.commands[0].name), ("ü\"", "c\n"));
