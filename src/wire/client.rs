@@ -302,6 +302,7 @@ impl<'a> Envelope<'a> {
             Some(List::Other(kind)) => return Err(Fault::not_a("cmds", "an array of commands", kind)),
             Some(List::Array(slots)) => slots,
         };
+        scalar::few("cmds", slots.len())?;
         let mut commands = Vec::with_capacity(slots.len());
         for (index, slot) in slots.iter().enumerate() {
             match slot {
@@ -453,6 +454,7 @@ impl<'a> SubscriptionFields<'a> {
             Some(List::Other(kind)) => return Err(Fault::not_a("patterns", "an array of patterns", kind)),
             Some(List::Array(slots)) => slots,
         };
+        scalar::few("patterns", slots.len())?;
         let mut patterns = Vec::with_capacity(slots.len());
         for (index, slot) in slots.iter().enumerate() {
             match slot {

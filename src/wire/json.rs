@@ -168,21 +168,19 @@ pub fn navigate<'a>(root: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
     if path.is_empty() { Some(root) } else { root.get(walk(root, path)?) }
 }
 
-/// The elements of an array, still text; `None` for other values.
-pub fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(array.get()).ok()
-}
-
-/// The first element of an array and how many there are; `None` for other values. Nothing is stored, so an array of
-/// any size is counted in one pass.
-pub fn first_and_count(array: &RawValue) -> Option<(Option<&RawValue>, usize)> {
-    let Counted { first, count } = serde_json::from_str(array.get()).ok()?;
-    Some((first, count))
+/// The first `max` elements of an array, still text, and how many there are in all; `None` for other values.
+pub fn first_elements(array: &RawValue, max: usize) -> Option<(Vec<&RawValue>, usize)> {
+    serde_json::Deserializer::from_str(array.get()).deserialize_seq(ElementsVisitor { max }).ok()
 }
 
 /// The members of an object; `None` for other values.
 pub fn members(object: &RawValue) -> Option<Members<'_>> {
-    serde_json::from_str(object.get()).ok()
+    first_members(object, usize::MAX)
+}
+
+/// No more than the first `max` members of an object, for those who only look for a few; `None` for other values.
+pub fn first_members(object: &RawValue, max: usize) -> Option<Members<'_>> {
+    serde_json::Deserializer::from_str(object.get()).deserialize_map(MembersVisitor { max }).ok()
 }
 
 /// The strings in value position of a JSON text.
@@ -345,11 +343,13 @@ impl<'a> Members<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(MembersVisitor { max: usize::MAX })
     }
 }
 
-struct MembersVisitor;
+struct MembersVisitor {
+    max: usize,
+}
 
 impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Members<'de>;
@@ -360,9 +360,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut all: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-        while let Some(name) = map.next_key::<Name<'de>>()? {
+        while all.len() < self.max
+            && let Some(name) = map.next_key::<Name<'de>>()?
+        {
             all.push((name.0, map.next_value()?));
         }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         // Names are compared only once all are known: quadratic work must not be in the gift of a stranger.
         let mut order: Vec<usize> = (0..all.len()).collect();
         let name = |i: usize| all.get(i).map(|(name, _)| name);
@@ -409,33 +412,29 @@ impl<'de> Visitor<'de> for NameVisitor {
     }
 }
 
-struct Counted<'a> {
-    first: Option<&'a RawValue>,
-    count: usize,
+struct ElementsVisitor {
+    max: usize,
 }
 
-impl<'de> Deserialize<'de> for Counted<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(CountVisitor)
-    }
-}
-
-struct CountVisitor;
-
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Counted<'de>;
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = (Vec<&'de RawValue>, usize);
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Counted<'de>, A::Error> {
-        let first = seq.next_element()?;
-        let mut count = usize::from(first.is_some());
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < self.max
+            && let Some(element) = seq.next_element()?
+        {
+            first.push(element);
+        }
+        let mut count = first.len();
         while seq.next_element::<IgnoredAny>()?.is_some() {
             count += 1;
         }
-        Ok(Counted { first, count })
+        Ok((first, count))
     }
 }
 
@@ -572,7 +571,7 @@ mod tests {
         assert_eq!(navigate(objects.as_bytes(), &path), Some(deep.as_bytes()));
         assert_eq!(portable(deep.as_bytes(), 20_000), Ok(()));
         assert_eq!(portable(deep.as_bytes(), 19_999), Err(Unportable::Depth));
-        assert_eq!(first_and_count(raw(&format!("[{deep},{deep}]"))).unwrap().1, 2);
+        assert_eq!(first_elements(raw(&format!("[{deep},{deep}]")), 1).unwrap().1, 2);
     }
 
     #[test]
@@ -586,6 +585,7 @@ mod tests {
         // The later member is no object, so nothing is below it.
         assert_eq!(navigate(br#"{"a":{"b":1},"a":2}"#, &["a", "b"]), None);
         assert_eq!(navigate(br#"{"":{"":5}}"#, &["", ""]), Some(&b"5"[..]));
+        assert_eq!(first_members(raw(r#"{"a":1,"b":2}"#), 1).unwrap().0.len(), 1);
         let members = members(raw(r#"{"a":1,"b":2,"a":3}"#)).unwrap();
         let seen: Vec<_> = members.0.iter().map(|(name, value)| (&**name, value.get())).collect();
         assert_eq!(seen, [("a", "3"), ("b", "2")]);

@@ -8,9 +8,10 @@ use crate::wire::json;
 
 /// The one argument, positional or named `arg`.
 pub fn echo<'a>(args: &'a RawValue, kwargs: &'a RawValue) -> Result<&'a RawValue, CallError> {
-    let (first, positional) = json::first_and_count(args).ok_or_else(|| CallError::failed(ARGS_NO_ARRAY))?;
-    let named = json::members(kwargs).ok_or_else(|| CallError::failed(KWARGS_NO_OBJECT))?;
-    let given = match (first, named.0.as_slice()) {
+    let (first, positional) =
+        json::first_elements(args, 1).ok_or_else(|| CallError::failed(ARGS_NO_ARRAY))?;
+    let named = json::first_members(kwargs, NAMES_MAX).ok_or_else(|| CallError::failed(KWARGS_NO_OBJECT))?;
+    let given = match (first.first().copied(), named.0.as_slice()) {
         (Some(value), []) if positional == 1 => return Ok(value),
         (None, [(name, value)]) if name == "arg" => return Ok(value),
         (None, []) => "none was given".to_owned(),
@@ -26,7 +27,7 @@ pub fn echo<'a>(args: &'a RawValue, kwargs: &'a RawValue) -> Result<&'a RawValue
 
 /// All positional arguments as an array.
 pub fn echos<'a>(args: &'a RawValue, kwargs: &RawValue) -> Result<&'a RawValue, CallError> {
-    let named = json::members(kwargs).ok_or_else(|| CallError::failed(KWARGS_NO_OBJECT))?;
+    let named = json::first_members(kwargs, NAMES_MAX).ok_or_else(|| CallError::failed(KWARGS_NO_OBJECT))?;
     if named.0.is_empty() {
         return Ok(args);
     }
@@ -36,6 +37,8 @@ pub fn echos<'a>(args: &'a RawValue, kwargs: &RawValue) -> Result<&'a RawValue, 
     )))
 }
 
+/// One is right and a few make a good error; of more only these are looked at.
+const NAMES_MAX: usize = 8;
 const ARGS_NO_ARRAY: &str = "TypeError: args must be an array";
 const KWARGS_NO_OBJECT: &str = "TypeError: kwargs must be an object";
 
@@ -76,6 +79,6 @@ mod tests {
         assert_eq!(echos(raw("[1, \"a\"]"), raw("{}")).unwrap().get(), "[1, \"a\"]");
         let many = format!("{{{}\"z\":1}}", (0..5000).map(|i| format!("\"n{i}\":1,")).collect::<String>());
         let details = echos(raw("[]"), raw(&many)).unwrap_err().details.unwrap().to_string();
-        assert!(details.contains("n0") && details.contains("4993 more") && details.len() < 1500, "{details}");
+        assert!(details.contains("n0") && details.len() < 500, "{details}");
     }
 }

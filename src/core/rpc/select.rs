@@ -198,23 +198,31 @@ mod tests {
     /// name, id, version, resources, cluster, node, load, local
     type Row<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], &'a str, &'a str, f64, bool);
 
-    struct Catalog(Vec<(String, String, Version, Vec<Arc<str>>, String, String, f64, bool)>);
+    /// Versions and resources in the form that candidates borrow, beside the row they are of.
+    struct Catalog<'a>(Vec<(Row<'a>, Version, Vec<Arc<str>>)>);
 
-    impl Catalog {
-        fn of(rows: &[Row<'_>]) -> Catalog {
-            let own = |text: &str| text.to_owned();
-            let entry = |&(name, id, version, resources, cluster, node, load, local): &Row<'_>| {
-                let resources = resources.iter().map(|r| Arc::from(*r)).collect();
-                let version = Version::parse(version).unwrap();
-                (own(name), own(id), version, resources, own(cluster), own(node), load, local)
+    impl<'a> Catalog<'a> {
+        fn of(rows: &[Row<'a>]) -> Catalog<'a> {
+            let entry = |row: &Row<'a>| {
+                let resources = row.3.iter().map(|r| Arc::from(*r)).collect();
+                (*row, Version::parse(row.2).unwrap(), resources)
             };
             Catalog(rows.iter().map(entry).collect())
         }
 
         fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
-            self.0.iter().map(|(name, function_id, version, resources, cluster, node, load, local)| {
-                Candidate { name, function_id, version, resources, cluster, node, load: *load, local: *local }
-            })
+            self.0.iter().map(
+                |((name, function_id, _, _, cluster, node, load, local), version, resources)| Candidate {
+                    name,
+                    function_id,
+                    version,
+                    resources,
+                    cluster,
+                    node,
+                    load: *load,
+                    local: *local,
+                },
+            )
         }
 
         fn node(&self, demands: &Demands<'_>) -> String {
@@ -283,16 +291,8 @@ mod tests {
         assert_eq!(error("work.do"), CallError::not_found("work.do"));
         assert_eq!(error("work.do").details, Some("Command not found: work.do".into()));
         assert_eq!((error("").details, error("id-77").code), (None, 1001));
-        assert_eq!(
-            catalog.why_not(&Demands { function_id: Some("id-77"), ..asks("") }.named("id-77")),
-            "Command not found: id-77"
-        );
-    }
-
-    impl<'a> Demands<'a> {
-        fn named(self, fun: &'a str) -> Demands<'a> {
-            Demands { fun, ..self }
-        }
+        let by_id = Demands { function_id: Some("id-77"), ..asks("id-77") };
+        assert_eq!(catalog.why_not(&by_id), "Command not found: id-77");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::scalar::ITEMS_MAX;
+
 /// A set of optional members that an object is read into, one after the other.
 pub trait Fields<'de>: Default {
     type Key: Copy;
@@ -51,8 +53,8 @@ pub enum Slot<T> {
     Other(&'static str),
 }
 
-/// An array of such, or what stood in its place. After the first element that is no object nothing is kept: one fault
-/// is enough for an answer.
+/// An array of such, or what stood in its place. After the first element that is no object, and after one more than are
+/// allowed, nothing is kept: one fault is enough for an answer.
 pub enum List<T> {
     Array(Vec<Slot<T>>),
     Other(&'static str),
@@ -98,7 +100,7 @@ impl<'de, T: Fields<'de>> Shape<'de> for List<T> {
         while let Some(slot) = seq.next_element::<Slot<T>>()? {
             let is_object = matches!(slot, Slot::Object(_));
             slots.push(slot);
-            if !is_object {
+            if !is_object || slots.len() > ITEMS_MAX {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
             }
         }

@@ -225,6 +225,25 @@ fn malformed_messages_name_the_member() {
 }
 
 #[test]
+fn lists_have_a_bound() {
+    let list = |item: &str, count: usize| vec![item; count].join(",");
+    let most = format!(
+        r#"{{"role":"rpc","u":"b","cmds":[{}]}}"#,
+        list(r#"{"name":"c","fun":"f"}"#, scalar::ITEMS_MAX)
+    );
+    assert_eq!(rpc(&most).commands.len(), scalar::ITEMS_MAX);
+    let cmds = format!(r#"{{"role":"rpc","u":"b","cmds":[{}]}}"#, list("{}", 1_000_000));
+    assert!(malformed(&cmds).text.contains("10000"));
+    let locs = with_command(&format!(r#","locs":[{}]"#, list("\"\"", 1_000_000)));
+    assert!(malformed(&locs).text.contains("10000"));
+    let patterns = format!(
+        r#"{{"role":"pubsub-subscribe","u":"b","subscription":{{"subscription_id":"s","patterns":[{}],"subscriber":"k","created_at":1}}}}"#,
+        list("{}", 1_000_000)
+    );
+    assert!(malformed(&patterns).text.contains("10000"));
+}
+
+#[test]
 fn malformed_messages_can_be_answered() {
     assert_eq!(
         answered(r#"{"role":"rpc","u":"b-1"}"#),
