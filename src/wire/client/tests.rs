@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::answer::FromNode;
 use super::*;
 
@@ -388,4 +390,35 @@ fn what_a_node_writes_a_client_reads() {
     assert!(matches!(answer::read(br#"{"role":"fabric-gossip"}"#), Ok(FromNode::Other { .. })));
     assert!(matches!(answer::read(br#"{"role":"rpc-response","u":"x"}"#), Ok(FromNode::Response(_))));
     assert!(answer::read(b"[]").is_err() && answer::read(br#"{"r":1}"#).is_err());
+}
+
+proptest! {
+    /// A frame with a few bytes changed, cut or doubled is read, refused or unreadable, and never a panic.
+    #[test]
+    fn damaged_frames_harm_nobody(which in 0usize..3, damage in prop::collection::vec((any::<u16>(), 0u8..4, any::<u8>()), 0..6)) {
+        let mut frame = [
+            with_command(r#","kwargs":{"a":"\u00e9"},"locs":["x"],"version_constraint":">=1""#),
+            with_message(&format!(r#"{MESSAGE},"headers":{{"k":[1.5e3,"\\"]}},"current_hop":2"#)),
+            r#"{"role":"pubsub-subscribe","u":"s","subscription":{"subscription_id":"i","patterns":[{"pattern":"a.*"}],"subscriber":"k","created_at":"1.5"}}"#.to_owned(),
+        ][which].clone().into_bytes();
+        for (at, how, byte) in damage {
+            let at = usize::from(at) % frame.len().max(1);
+            match how {
+                0 if at < frame.len() => frame[at] = byte,
+                1 => frame.truncate(at),
+                2 => frame.insert(at, byte),
+                _ => frame.extend_from_within(at.min(frame.len())..),
+            }
+        }
+        let mut out = Vec::new();
+        match read(&frame) {
+            Ok(Message::Rpc(request)) => _ = crate::core::rpc::plan::Plan::of(&request.commands),
+            Ok(Message::Publish(publish)) => out.extend_from_slice(&write::message_body(&publish)),
+            Ok(Message::Malformed(malformed)) => malformed.answer(&mut out),
+            Ok(Message::UnknownRole(unknown)) => unknown.answer(&mut out),
+            _ => {}
+        }
+        let _ = answer::read(&frame);
+        prop_assert!(out.is_empty() || serde_json::from_slice::<&RawValue>(&out).is_ok());
+    }
 }
