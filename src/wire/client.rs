@@ -8,13 +8,14 @@
 
 pub mod answer;
 mod scalar;
+mod shape;
+#[cfg(test)]
+mod tests;
 pub mod write;
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use crate::core::error::{CallError, TIMED_OUT};
@@ -22,6 +23,7 @@ use crate::core::reason::Reason;
 use crate::core::rpc::text::clipped;
 use crate::wire::json;
 use scalar::Fault;
+use shape::{Fields, List, Slot, fields};
 
 /// One message to a node.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub struct Command<'a> {
     pub args: Option<&'a RawValue>,
     /// An object.
     pub kwargs: Option<&'a RawValue>,
-    /// Resources that the function must carry.
+    /// Resources that the function must carry, sorted, each once.
     pub locs: Vec<Cow<'a, str>>,
     pub function_id: Option<Cow<'a, str>>,
     pub version_constraint: Option<Cow<'a, str>>,
@@ -154,10 +156,12 @@ pub struct Unreadable {
 
 /// Reads one frame from a client or peer.
 pub fn read(frame: &[u8]) -> Result<Message<'_>, Unreadable> {
-    let Slot(Some(envelope)) =
-        json::document::<Slot<Envelope<'_>>>(frame).map_err(|text| Unreadable { text })?
-    else {
-        return Err(Unreadable { text: "not an object".to_owned() });
+    let envelope = match json::document::<Slot<Envelope<'_>>>(frame) {
+        Ok(Slot::Object(envelope)) => envelope,
+        Ok(Slot::Other(kind)) => {
+            return Err(Unreadable { text: format!("a message must be an object, not {kind}") });
+        }
+        Err(text) => return Err(Unreadable { text }),
     };
     let role = match envelope.role {
         None => return envelope.unknown_role(Cow::Borrowed(NO_ROLE)),
@@ -192,8 +196,10 @@ pub fn read(frame: &[u8]) -> Result<Message<'_>, Unreadable> {
 
 /// The role of a frame and nothing else, for those who only sort messages.
 pub fn role(frame: &[u8]) -> Option<Role> {
-    let Slot(envelope) = json::document::<Slot<Envelope<'_>>>(frame).ok()?;
-    Role::from_wire(&json::text(envelope?.role?)?)
+    match json::document::<Slot<Envelope<'_>>>(frame) {
+        Ok(Slot::Object(envelope)) => Role::from_wire(&json::text(envelope.role?)?),
+        _ => None,
+    }
 }
 
 impl Role {
@@ -262,15 +268,15 @@ impl Unreadable {
 struct Envelope<'a> {
     role: Option<&'a RawValue>,
     u: Option<&'a RawValue>,
-    cmds: Option<&'a RawValue>,
+    cmds: Option<List<CommandFields<'a>>>,
     return_intermediate_results: Option<&'a RawValue>,
     intermediate_result_callback_topic: Option<&'a RawValue>,
     include_execution_summary: Option<&'a RawValue>,
     debug_mode: Option<&'a RawValue>,
     timeout_seconds: Option<&'a RawValue>,
-    subscription: Option<&'a RawValue>,
+    subscription: Option<Slot<SubscriptionFields<'a>>>,
     subscription_id: Option<&'a RawValue>,
-    message: Option<&'a RawValue>,
+    message: Option<Slot<MessageFields<'a>>>,
     server: Option<&'a RawValue>,
     payload: Option<&'a RawValue>,
 }
@@ -291,17 +297,20 @@ impl<'a> Envelope<'a> {
     }
 
     fn rpc(&self, u: &Cow<'a, str>) -> Result<RpcRequest<'a>, Fault> {
-        let cmds = self.cmds.ok_or_else(|| Fault::missing("cmds"))?;
-        let List(slots): List<CommandFields<'a>> = serde_json::from_str(cmds.get())
-            .map_err(|_| Fault::wrong("cmds", "an array of commands", cmds))?;
+        let slots = match &self.cmds {
+            None => return Err(Fault::missing("cmds")),
+            Some(List::Other(kind)) => return Err(Fault::not_a("cmds", "an array of commands", kind)),
+            Some(List::Array(slots)) => slots,
+        };
+        scalar::few("cmds", slots.len())?;
         let mut commands = Vec::with_capacity(slots.len());
-        for (index, slot) in slots.into_iter().enumerate() {
-            let at = |fault: Fault| fault.below(&format!("cmds[{index}]"));
-            let Slot(Some(fields)) = slot else {
-                let text = format!("cmds[{index}] must be an object");
-                return Err(Fault { member: format!("cmds[{index}]"), text });
-            };
-            commands.push(fields.command().map_err(at)?);
+        for (index, slot) in slots.iter().enumerate() {
+            match slot {
+                Slot::Object(fields) => {
+                    commands.push(fields.command().map_err(|fault| fault.below(&format!("cmds[{index}]")))?);
+                }
+                Slot::Other(kind) => return Err(Fault::not_a(&format!("cmds[{index}]"), "an object", kind)),
+            }
         }
         scalar::flag("debug_mode", self.debug_mode, false)?;
         let timeout_seconds = match scalar::given(self.timeout_seconds) {
@@ -336,20 +345,19 @@ impl<'a> Envelope<'a> {
     }
 
     fn publish(&self, u: &Cow<'a, str>) -> Result<Publish<'a>, Fault> {
-        let raw = self.message.ok_or_else(|| Fault::missing("message"))?;
-        let Ok(Slot(Some(message))) = serde_json::from_str::<Slot<MessageFields<'a>>>(raw.get()) else {
-            return Err(Fault::wrong("message", "an object", raw));
-        };
-        message.publish(u).map_err(|fault| fault.below("message"))
+        match &self.message {
+            None => Err(Fault::missing("message")),
+            Some(Slot::Other(kind)) => Err(Fault::not_a("message", "an object", kind)),
+            Some(Slot::Object(message)) => message.publish(u).map_err(|fault| fault.below("message")),
+        }
     }
 
     fn subscribe(&self, u: &str) -> Result<Subscribe, Fault> {
-        let raw = self.subscription.ok_or_else(|| Fault::missing("subscription"))?;
-        let Ok(Slot(Some(subscription))) = serde_json::from_str::<Slot<SubscriptionFields<'a>>>(raw.get())
-        else {
-            return Err(Fault::wrong("subscription", "an object", raw));
-        };
-        subscription.subscribe(u).map_err(|fault| fault.below("subscription"))
+        match &self.subscription {
+            None => Err(Fault::missing("subscription")),
+            Some(Slot::Other(kind)) => Err(Fault::not_a("subscription", "an object", kind)),
+            Some(Slot::Object(fields)) => fields.subscribe(u).map_err(|fault| fault.below("subscription")),
+        }
     }
 
     fn unsubscribe(&self, u: &Cow<'a, str>) -> Result<Unsubscribe<'a>, Fault> {
@@ -380,7 +388,13 @@ impl<'a> CommandFields<'a> {
             kwargs: scalar::map("kwargs", self.kwargs)?,
             locs: match self.locs {
                 None => Vec::new(),
-                Some(raw) => scalar::texts("locs", raw)?,
+                // A set: a repeated resource must not cost a comparison with every endpoint.
+                Some(raw) => {
+                    let mut locs = scalar::texts("locs", raw)?;
+                    locs.sort_unstable();
+                    locs.dedup();
+                    locs
+                }
             },
             function_id: scalar::optional_text("function_id", self.function_id)?,
             version_constraint: scalar::optional_text("version_constraint", self.version_constraint)?,
@@ -426,7 +440,7 @@ impl<'a> MessageFields<'a> {
 #[derive(Default)]
 struct SubscriptionFields<'a> {
     subscription_id: Option<&'a RawValue>,
-    patterns: Option<&'a RawValue>,
+    patterns: Option<List<PatternFields<'a>>>,
     subscriber: Option<&'a RawValue>,
     created_at: Option<&'a RawValue>,
     get_backlog: Option<&'a RawValue>,
@@ -435,19 +449,24 @@ struct SubscriptionFields<'a> {
 
 impl<'a> SubscriptionFields<'a> {
     fn subscribe(&self, u: &str) -> Result<Subscribe, Fault> {
-        let raw = self.patterns.ok_or_else(|| Fault::missing("patterns"))?;
-        let List(slots): List<PatternFields<'a>> = serde_json::from_str(raw.get())
-            .map_err(|_| Fault::wrong("patterns", "an array of patterns", raw))?;
+        let slots = match &self.patterns {
+            None => return Err(Fault::missing("patterns")),
+            Some(List::Other(kind)) => return Err(Fault::not_a("patterns", "an array of patterns", kind)),
+            Some(List::Array(slots)) => slots,
+        };
+        scalar::few("patterns", slots.len())?;
         let mut patterns = Vec::with_capacity(slots.len());
-        for (index, slot) in slots.into_iter().enumerate() {
-            let Slot(Some(fields)) = slot else {
-                let text = format!("patterns[{index}] must be an object such as {{\"pattern\":\"a.*\"}}");
-                return Err(Fault { member: format!("patterns[{index}]"), text });
-            };
-            let at = |fault: Fault| fault.below(&format!("patterns[{index}]"));
-            // The flag is checked and, as in the reference, has no effect.
-            scalar::flag("exact_match", fields.exact_match, false).map_err(at)?;
-            patterns.push(scalar::text("pattern", fields.pattern).map_err(at)?.into_owned());
+        for (index, slot) in slots.iter().enumerate() {
+            match slot {
+                Slot::Object(fields) => {
+                    patterns
+                        .push(fields.pattern().map_err(|fault| fault.below(&format!("patterns[{index}]")))?);
+                }
+                Slot::Other(kind) => {
+                    let member = format!("patterns[{index}]");
+                    return Err(Fault::not_a(&member, "an object such as {\"pattern\":\"a.*\"}", kind));
+                }
+            }
         }
         Ok(Subscribe {
             u: u.to_owned(),
@@ -470,144 +489,25 @@ struct PatternFields<'a> {
     exact_match: Option<&'a RawValue>,
 }
 
-/// A set of optional members that an object is read into, one after the other.
-trait Fields<'a>: Default {
-    /// The place for a member of that name; `None` for a member that is ignored.
-    fn place(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>>;
-}
-
-/// Names of members that are spelled like the fields they are kept in.
-macro_rules! fields {
-    ($type:ident: $($field:ident)*) => {
-        impl<'a> Fields<'a> for $type<'a> {
-            fn place(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
-                match name {
-                    $(stringify!($field) => Some(&mut self.$field),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-fields!(Envelope: role u cmds return_intermediate_results intermediate_result_callback_topic
-    include_execution_summary debug_mode timeout_seconds subscription subscription_id message server payload);
-fields!(CommandFields: name fun args kwargs locs function_id version_constraint target_cluster);
-fields!(MessageFields: topic payload timestamp message_id publisher headers routing_path current_hop);
-fields!(SubscriptionFields: subscription_id patterns subscriber created_at get_backlog backlog_seconds);
-fields!(PatternFields: pattern exact_match);
-
-/// An object of known members, or nothing where something else stood.
-struct Slot<T>(Option<T>);
-
-/// An array of such.
-struct List<T>(Vec<Slot<T>>);
-
-impl<'de, T: Fields<'de>> Deserialize<'de> for Slot<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SlotVisitor(PhantomData))
+impl PatternFields<'_> {
+    fn pattern(&self) -> Result<String, Fault> {
+        // The flag is checked and, as in the reference, has no effect.
+        scalar::flag("exact_match", self.exact_match, false)?;
+        Ok(scalar::text("pattern", self.pattern)?.into_owned())
     }
 }
 
-impl<'de, T: Fields<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ListVisitor(PhantomData))
-    }
-}
-
-struct SlotVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Fields<'de>> Visitor<'de> for SlotVisitor<T> {
-    type Value = Slot<T>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Slot<T>, A::Error> {
-        let mut fields = T::default();
-        while let Some(place) = map.next_key_seed(Place(&mut fields, PhantomData))? {
-            match place {
-                Some(place) => *place = Some(map.next_value()?),
-                None => _ = map.next_value::<IgnoredAny>()?,
-            }
-        }
-        Ok(Slot(Some(fields)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Slot<T>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Slot(None))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-
-    fn visit_unit<E>(self) -> Result<Slot<T>, E> {
-        Ok(Slot(None))
-    }
-}
-
-struct ListVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Fields<'de>> Visitor<'de> for ListVisitor<T> {
-    type Value = List<T>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
-        let mut slots = Vec::new();
-        // The first that is no object ends the list: one fault is enough for an answer, whatever follows.
-        while let Some(slot) = seq.next_element::<Slot<T>>()? {
-            if slots.last().is_none_or(|last: &Slot<T>| last.0.is_some()) {
-                slots.push(slot);
-            }
-        }
-        Ok(List(slots))
-    }
-}
-
-/// Finds the place of a member by its name, without keeping the name.
-struct Place<'t, 'de, T>(&'t mut T, PhantomData<&'de ()>);
-
-impl<'t, 'de: 't, T: Fields<'de>> DeserializeSeed<'de> for Place<'t, 'de, T> {
-    type Value = Option<&'t mut Option<&'de RawValue>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'t, 'de: 't, T: Fields<'de>> Visitor<'de> for Place<'t, 'de, T> {
-    type Value = Option<&'t mut Option<&'de RawValue>>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.place(name))
-    }
-}
+fields!(Envelope EnvelopeKey: role Role u U cmds Cmds
+    return_intermediate_results Intermediate intermediate_result_callback_topic Topic
+    include_execution_summary Summary debug_mode Debug timeout_seconds Timeout
+    subscription Subscription subscription_id SubscriptionId message Message server Server payload Payload);
+fields!(CommandFields CommandKey: name Name fun Fun args Args kwargs Kwargs locs Locs
+    function_id FunctionId version_constraint Constraint target_cluster Cluster);
+fields!(MessageFields MessageKey: topic Topic payload Payload timestamp Timestamp message_id MessageId
+    publisher Publisher headers Headers routing_path Path current_hop Hop);
+fields!(SubscriptionFields SubscriptionKey: subscription_id Id patterns Patterns subscriber Subscriber
+    created_at CreatedAt get_backlog GetBacklog backlog_seconds BacklogSeconds);
+fields!(PatternFields PatternKey: pattern Pattern exact_match Exact);
 
 /// An empty array or object; both texts are JSON.
 fn constant(text: &'static str) -> &'static RawValue {

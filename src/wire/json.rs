@@ -168,21 +168,19 @@ pub fn navigate<'a>(root: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
     if path.is_empty() { Some(root) } else { root.get(walk(root, path)?) }
 }
 
-/// The elements of an array, still text; `None` for other values.
-pub fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(array.get()).ok()
-}
-
-/// The first element of an array and how many there are; `None` for other values. Nothing is stored, so an array of
-/// any size is counted in one pass.
-pub fn first_and_count(array: &RawValue) -> Option<(Option<&RawValue>, usize)> {
-    let Counted { first, count } = serde_json::from_str(array.get()).ok()?;
-    Some((first, count))
+/// The first `max` elements of an array, still text, and how many there are in all; `None` for other values.
+pub fn first_elements(array: &RawValue, max: usize) -> Option<(Vec<&RawValue>, usize)> {
+    serde_json::Deserializer::from_str(array.get()).deserialize_seq(ElementsVisitor { max }).ok()
 }
 
 /// The members of an object; `None` for other values.
 pub fn members(object: &RawValue) -> Option<Members<'_>> {
-    serde_json::from_str(object.get()).ok()
+    first_members(object, usize::MAX)
+}
+
+/// No more than the first `max` members of an object, for those who only look for a few; `None` for other values.
+pub fn first_members(object: &RawValue, max: usize) -> Option<Members<'_>> {
+    serde_json::Deserializer::from_str(object.get()).deserialize_map(MembersVisitor { max }).ok()
 }
 
 /// The strings in value position of a JSON text.
@@ -345,11 +343,13 @@ impl<'a> Members<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(MembersVisitor { max: usize::MAX })
     }
 }
 
-struct MembersVisitor;
+struct MembersVisitor {
+    max: usize,
+}
 
 impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Members<'de>;
@@ -360,9 +360,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut all: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-        while let Some(name) = map.next_key::<Name<'de>>()? {
+        while all.len() < self.max
+            && let Some(name) = map.next_key::<Name<'de>>()?
+        {
             all.push((name.0, map.next_value()?));
         }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         // Names are compared only once all are known: quadratic work must not be in the gift of a stranger.
         let mut order: Vec<usize> = (0..all.len()).collect();
         let name = |i: usize| all.get(i).map(|(name, _)| name);
@@ -409,33 +412,29 @@ impl<'de> Visitor<'de> for NameVisitor {
     }
 }
 
-struct Counted<'a> {
-    first: Option<&'a RawValue>,
-    count: usize,
+struct ElementsVisitor {
+    max: usize,
 }
 
-impl<'de> Deserialize<'de> for Counted<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(CountVisitor)
-    }
-}
-
-struct CountVisitor;
-
-impl<'de> Visitor<'de> for CountVisitor {
-    type Value = Counted<'de>;
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = (Vec<&'de RawValue>, usize);
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Counted<'de>, A::Error> {
-        let first = seq.next_element()?;
-        let mut count = usize::from(first.is_some());
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < self.max
+            && let Some(element) = seq.next_element()?
+        {
+            first.push(element);
+        }
+        let mut count = first.len();
         while seq.next_element::<IgnoredAny>()?.is_some() {
             count += 1;
         }
-        Ok(Counted { first, count })
+        Ok((first, count))
     }
 }
 
@@ -539,3 +538,152 @@ fn skip_blanks(json: &[u8], mut at: usize) -> usize {
 const NUMBER_BYTES: &[u8] = b"0123456789+-.eE";
 /// A number of at most so many bytes without exponent is always within the range of a double (up to 1e308).
 const SHORT_NUMBER: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn texts(json: &str) -> Vec<String> {
+        strings(json.as_bytes()).map(|token| token.text(json.as_bytes()).unwrap().into_owned()).collect()
+    }
+
+    #[test]
+    fn strings_are_values_and_not_names() {
+        assert_eq!(texts(r#"["a",{"k":"b","l" : {"m":["c"]}},"k"]"#), ["a", "b", "c", "k"]);
+        assert_eq!(texts(r#" "a\"b\\" "#), ["a\"b\\"]);
+        assert_eq!(texts(r#"[1,true,null,{},[],""]"#), [""]);
+        assert_eq!(texts("[\"a:\",{\"b\"\n:\n\"c\" }]"), ["a:", "c"]);
+    }
+
+    #[test]
+    fn nothing_here_needs_a_stack() {
+        let deep = format!("{}\"a\"{}", "[".repeat(20_000), "]".repeat(20_000));
+        assert_eq!(texts(&deep), ["a"]);
+        let objects = format!("{}{deep}{}", "{\"k\":".repeat(20_000), "}".repeat(20_000));
+        let path = vec!["k"; 20_000];
+        assert_eq!(navigate(objects.as_bytes(), &path), Some(deep.as_bytes()));
+        assert_eq!(portable(deep.as_bytes(), 20_000), Ok(()));
+        assert_eq!(portable(deep.as_bytes(), 19_999), Err(Unportable::Depth));
+        assert_eq!(first_elements(raw(&format!("[{deep},{deep}]")), 1).unwrap().1, 2);
+    }
+
+    #[test]
+    fn members_are_found_and_the_last_counts() {
+        let object = raw(r#" { "a" : [1, 2] , "b":{"c":{"d":"x"}},"b":{"c":{"e":2}} ,"\u0061":3} "#);
+        assert_eq!(get(object, "a").unwrap().get(), "3");
+        assert!(get(object, "z").is_none() && get(raw("[1]"), "0").is_none());
+        let at = |path: &[&str]| navigate(object.get().as_bytes(), path);
+        assert_eq!(at(&["b", "c", "e"]), Some(&b"2"[..]));
+        assert_eq!((at(&["b", "c", "d"]), at(&["a", "0"]), at(&["b", "c", "e", "f"])), (None, None, None));
+        // The later member is no object, so nothing is below it.
+        assert_eq!(navigate(br#"{"a":{"b":1},"a":2}"#, &["a", "b"]), None);
+        assert_eq!(navigate(br#"{"":{"":5}}"#, &["", ""]), Some(&b"5"[..]));
+        assert_eq!(first_members(raw(r#"{"a":1,"b":2}"#), 1).unwrap().0.len(), 1);
+        let members = members(raw(r#"{"a":1,"b":2,"a":3}"#)).unwrap();
+        let seen: Vec<_> = members.0.iter().map(|(name, value)| (&**name, value.get())).collect();
+        assert_eq!(seen, [("a", "3"), ("b", "2")]);
+    }
+
+    #[test]
+    fn a_part_of_a_frame_is_shared() {
+        let frame = Bytes::from_static(br#"{"r":[1,2]}"#);
+        let value = document::<Members<'_>>(&frame).unwrap();
+        let part = Json::within(&frame, value.get("r").unwrap());
+        assert_eq!(part.as_bytes(), b"[1,2]");
+        assert!(frame.as_ptr_range().contains(&part.as_bytes().as_ptr()));
+        assert_eq!(Json::within(&Bytes::from_static(b"x"), raw("[1,2]")), part);
+        assert!(Json::parse(Bytes::from_static(b"[1")).is_err());
+        assert_eq!(Json::from(RawValue::from_string("[1,2]".to_owned()).unwrap()), part);
+    }
+
+    #[test]
+    fn writers() {
+        let mut out = Vec::new();
+        push_joined(&mut out, "a\"", "\\ü");
+        push_float(&mut out, 3.0);
+        push_float(&mut out, f64::NAN);
+        push(&mut out, &-5);
+        push_one_line(&mut out, b"{\n\"a\\n\":\r\n1}");
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"\\\\ü\"3.0null-5{ \"a\\n\":  1}");
+    }
+
+    #[test]
+    fn portable_refuses_what_closes_links() {
+        for fine in
+            ["1e308", "[-0.5,18446744073709551616]", r#""\ud83d\ude00""#, r#"{"e1e999":true}"#, "[false]"]
+        {
+            assert_eq!(portable(fine.as_bytes(), 9), Ok(()), "{fine}");
+        }
+        assert_eq!(portable(b"[1e400]", 9), Err(Unportable::Number));
+        assert_eq!(portable(format!("[{}]", "9".repeat(400)).as_bytes(), 9), Err(Unportable::Number));
+        assert_eq!(portable(br#"{"\ud800":1}"#, 9), Err(Unportable::Surrogate));
+    }
+
+    fn replace(value: &mut Value) {
+        match value {
+            Value::String(text) if text.starts_with('a') => *value = serde_json::json!({"was": [text.len()]}),
+            Value::Array(items) => items.iter_mut().for_each(replace),
+            Value::Object(members) => members.values_mut().for_each(replace),
+            _ => {}
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = "[ab.\\\\\"\\n:é\u{1f600}]{0,4}";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((text, inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn splice_does_what_a_tree_does(value in any_json(), pretty in any::<bool>()) {
+            let json = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let pieces: Vec<_> = strings(json.as_bytes()).filter_map(|token| {
+                let text = token.text(json.as_bytes())?.into_owned();
+                text.starts_with('a').then(|| (token.range, format!(r#"{{"was":[{}]}}"#, text.len())))
+            }).collect();
+            let mut out = Vec::new();
+            splice(json.as_bytes(), pieces.iter().map(|(range, text)| (range.clone(), text.as_bytes())), &mut out);
+            let mut tree = value;
+            replace(&mut tree);
+            prop_assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), tree);
+        }
+
+        #[test]
+        fn navigate_does_what_a_tree_does(value in any_json(), path in prop::collection::vec("[ab]{0,1}", 1..4)) {
+            let json = serde_json::to_string(&value).unwrap();
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let found = navigate(json.as_bytes(), &path).map(|text| serde_json::from_slice::<Value>(text).unwrap());
+            let tree = path.iter().try_fold(&value, |at, step| at.as_object()?.get(*step)).cloned();
+            prop_assert_eq!(found, tree);
+        }
+
+        #[test]
+        fn nothing_panics_on_text_that_is_not_json(text in "[\\[\\]{}\":,\\\\a0 .-]{0,40}") {
+            let json = text.as_bytes();
+            let tokens: Vec<_> = strings(json).collect();
+            let mut out = Vec::new();
+            splice(json, tokens.iter().map(|token| (token.range.clone(), &b"1"[..])), &mut out);
+            let _ = tokens.iter().filter_map(|token| token.text(json)).count();
+            let _ = (navigate(json, &["a", ""]), portable(json, 3));
+        }
+    }
+}

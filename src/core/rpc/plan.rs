@@ -184,3 +184,142 @@ fn quoted(name: &str) -> String {
 }
 
 const QUOTED_CHARS_MAX: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::client::{Message, read};
+
+    /// Commands as name and arguments.
+    fn frame(commands: &[(&str, &str)]) -> String {
+        let commands: Vec<String> = commands
+            .iter()
+            .map(|(name, args)| {
+                format!(r#"{{"name":{},"fun":"echo","args":{args}}}"#, serde_json::json!(name))
+            })
+            .collect();
+        format!(r#"{{"role":"rpc","u":"u","cmds":[{}]}}"#, commands.join(","))
+    }
+
+    fn plan(commands: &[(&str, &str)]) -> Result<Vec<Vec<usize>>, CallError> {
+        let frame = frame(commands);
+        let Ok(Message::Rpc(request)) = read(frame.as_bytes()) else { panic!("{frame}") };
+        let plan = Plan::of(&request.commands)?;
+        assert!(plan.level(plan.levels()).is_empty());
+        Ok((0..plan.levels()).map(|level| plan.level(level).to_vec()).collect())
+    }
+
+    fn details(commands: &[(&str, &str)]) -> String {
+        let error = plan(commands).unwrap_err();
+        assert_eq!((error.code, error.reason), (1003, Some(Reason::Cycle)));
+        error.details.unwrap().as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn levels() {
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a [usize]]);
+        let rows: &[Row<'_>] = &[
+            (&[("a", "[1]")], &[&[0]]),
+            (&[("a", "[1]"), ("b", "[2]"), ("c", "[3]")], &[&[0, 1, 2]]),
+            (&[("a", "[1]"), ("b", r#"["a"]"#)], &[&[0], &[1]]),
+            (&[("a", "[1]"), ("lonely", "[2]"), ("b", r#"[[{"k":["a.x.y"]}]]"#)], &[&[0, 1], &[2]]),
+            (&[("s3", r#"["s2"]"#), ("s2", r#"["s1"]"#), ("s1", "[1]")], &[&[2], &[1], &[0]]),
+            // Names of members are no references, nor are parts of a text.
+            (&[("a", "[1]"), ("b", r#"[{"a":1},"xa","a/b"," a"]"#)], &[&[0, 1]]),
+            // The later command counts, at the place of the earlier one.
+            (&[("a", "[1]"), ("b", "[2]"), ("a", "[3]")], &[&[2, 1]]),
+            (&[("a", r#"["b"]"#), ("b", "[2]"), ("a", "[3]")], &[&[2, 1]]),
+            // A whole name goes before what stands in front of its first dot.
+            (&[("a", "[1]"), ("a.b", r#"["a"]"#), ("c", r#"["a.b"]"#)], &[&[0], &[1], &[2]]),
+            (&[("", "[1]"), ("b", r#"["", ".x"]"#)], &[&[0], &[1]]),
+            // First level by first mention, later ones in the order of becoming ready.
+            (&[("z", r#"["y","x"]"#), ("x", "[1]"), ("y", "[2]")], &[&[2, 1], &[0]]),
+            (&[("p", r#"["b"]"#), ("q", r#"["a"]"#), ("a", "[1]"), ("b", "[1]")], &[&[3, 2], &[0, 1]]),
+            (&[("a", "[1]"), ("b", r#"["a","a","a.x"]"#)], &[&[0], &[1]]),
+        ];
+        for (commands, expected) in rows {
+            assert_eq!(plan(commands).unwrap(), *expected, "{commands:?}");
+        }
+    }
+
+    #[test]
+    fn circles_are_named() {
+        assert!(details(&[("c1", r#"["c1"]"#)]).contains("\"c1\""));
+        assert!(details(&[("c1", r#"["c1.x.y"]"#)]).contains("\"c1\""));
+        assert!(details(&[("c1", r#"[[{"k":["\u00631"]}]]"#)]).contains("\"c1\""));
+        assert!(details(&[("echo", "[1]"), ("x", r#"["x"]"#)]).contains("\"x\""));
+        let two = details(&[("left-one", r#"["right-one"]"#), ("right-one", r#"["left-one"]"#)]);
+        assert!(two.ends_with("circle: left-one, right-one"), "{two}");
+        // Commands that only wait for the circle are not part of it.
+        let three = details(&[
+            ("user", r#"["a"]"#),
+            ("a", r#"["ok","c"]"#),
+            ("b", r#"["a.q"]"#),
+            ("c", r#"[{"k":"b"}]"#),
+            ("ok", "[1]"),
+        ]);
+        assert!(three.ends_with("circle: a, c, b"), "{three}");
+        let long = "n".repeat(100_000);
+        assert!(details(&[(&long, &format!("[\"{long}\"]"))]).len() < 400);
+        let names: Vec<String> = (0..500).map(|i| format!("name-{i}-{}", "x".repeat(500))).collect();
+        let ring: Vec<(&str, String)> =
+            (0..500).map(|i| (names[i].as_str(), format!("[\"{}\"]", names[(i + 1) % 500]))).collect();
+        let ring: Vec<(&str, &str)> = ring.iter().map(|(name, args)| (*name, args.as_str())).collect();
+        assert!(details(&ring).len() < 1000);
+    }
+
+    #[test]
+    fn an_empty_request_is_an_error() {
+        let error = Plan::of(&[]).unwrap_err();
+        assert_eq!((error.code, error.reason), (1003, Some(Reason::BadRequest)));
+    }
+
+    #[test]
+    fn a_long_chain_and_a_wide_level() {
+        let args: Vec<(String, String)> =
+            (0..3000).map(|i| (format!("s{i}"), format!("[\"s{}\"]", i as i64 - 1))).collect();
+        let chain: Vec<(&str, &str)> =
+            args.iter().map(|(name, args)| (name.as_str(), args.as_str())).collect();
+        assert_eq!(plan(&chain).unwrap().len(), 3000);
+        let wide: Vec<(&str, &str)> = chain.iter().map(|(name, _)| (*name, "[\"s\",1]")).collect();
+        assert_eq!(plan(&wide).unwrap(), [(0..3000).collect::<Vec<_>>()]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_comes_after_what_it_needs(
+            edges in prop::collection::vec(prop::collection::vec(0usize..8, 0..4), 1..8)
+        ) {
+            let names: Vec<String> = (0..8).map(|i| format!("n{i}")).collect();
+            let args: Vec<String> = edges
+                .iter()
+                .map(|needs| serde_json::json!(needs.iter().map(|&n| &names[n]).collect::<Vec<_>>()).to_string())
+                .collect();
+            let commands: Vec<(&str, &str)> =
+                names.iter().zip(&args).map(|(name, args)| (name.as_str(), args.as_str())).collect();
+            // Naive: place what is free until nothing moves.
+            let mut level_of: Vec<Option<usize>> = vec![None; edges.len()];
+            for round in 0..edges.len() {
+                let free: Vec<usize> = (0..edges.len()).filter(|&n| level_of[n].is_none()).filter(|&n| {
+                    edges[n].iter().all(|&need| need >= edges.len() || level_of[need].is_some())
+                }).collect();
+                free.into_iter().for_each(|n| level_of[n] = Some(round));
+            }
+            match plan(&commands) {
+                Err(error) => {
+                    prop_assert_eq!(error.reason, Some(Reason::Cycle));
+                    prop_assert!(level_of.contains(&None));
+                }
+                Ok(levels) => {
+                    let mut seen = vec![None; edges.len()];
+                    for (level, commands) in levels.iter().enumerate() {
+                        commands.iter().for_each(|&command| seen[command] = Some(level));
+                    }
+                    prop_assert_eq!(seen, level_of);
+                }
+            }
+        }
+    }
+}

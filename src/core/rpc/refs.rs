@@ -115,3 +115,157 @@ impl<'f, 'r> Filler<'f, 'r> {
 
 /// About a quarter of a second of one core: a path is followed through the whole text of a result.
 const SEARCHED_BYTES_MAX: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(value).unwrap()
+    }
+
+    fn finished<'r>(results: &[(&'r str, Value)]) -> Finished<'r> {
+        results.iter().map(|(name, value)| (*name, Json::from(raw(value)))).collect()
+    }
+
+    fn filled(args: Value, results: &[(&str, Value)]) -> Value {
+        let (args, finished) = (raw(&args), finished(results));
+        let mut filler = Filler::new(&finished, 1 << 20, 1 << 20);
+        serde_json::from_str(filler.fill(&args).unwrap().get()).unwrap()
+    }
+
+    #[test]
+    fn a_command_without_references_is_left_as_it_is() {
+        let args: &RawValue = serde_json::from_str(r#"[ "s2", {"s1":1} ]"#).unwrap();
+        for results in [finished(&[]), finished(&[("s1", json!(1))])] {
+            let mut filler = Filler::new(&results, 1, 1);
+            assert!(matches!(filler.fill(args), Ok(Cow::Borrowed(same)) if std::ptr::eq(same, args)));
+        }
+    }
+
+    #[test]
+    fn references_of_the_protocol() {
+        let object = json!({"list": [10, 20], "nest": {"s": "deep", "n": null, "": "empty key"}, "": 5, "a.b": 6, "num": 7, "text": "word"});
+        for (reference, value) in [
+            ("s1", object.clone()),
+            ("s1.num", json!(7)),
+            ("s1.nest.s", json!("deep")),
+            ("s1.nest.n", json!(null)),
+            ("s1.list", json!([10, 20])),
+            ("s1.", json!(5)),
+            ("s1.nest.", json!("empty key")),
+        ] {
+            assert_eq!(filled(json!([reference]), &[("s1", object.clone())]), json!([value]));
+        }
+        for kept in [
+            "s1.nope",
+            "s1.nest.nope",
+            "s1.nest.n.x",
+            "s1.text.x",
+            "s1.list.0",
+            "s1.a.b",
+            "S1",
+            " s1",
+            "s1x",
+            ".s1",
+            ".",
+        ] {
+            assert_eq!(filled(json!([kept]), &[("s1", object.clone())]), json!([kept]));
+        }
+        assert_eq!(filled(json!(["s1", {"s1": "s1"}]), &[("s1", json!(3))]), json!([3, {"s1": 3}]));
+        assert_eq!(filled(json!(["a.b"]), &[("a.b", json!(3))]), json!(["a.b"]));
+        assert_eq!(filled(json!(["", ".x"]), &[("", json!({"x": 8}))]), json!([{"x": 8}, 8]));
+        assert_eq!(filled(json!(["größe.ä"]), &[("größe", json!({"ä": 4}))]), json!([4]));
+        // What was filled in is not looked at again.
+        assert_eq!(filled(json!(["a"]), &[("a", json!("b")), ("b", json!(1))]), json!(["b"]));
+    }
+
+    #[test]
+    fn references_hidden_behind_escapes_are_found() {
+        let args: &RawValue = serde_json::from_str(r#"["\u0073\u0031", "x\\", "\ud800"]"#).unwrap();
+        assert!(refers_to(args, "s1") && !refers_to(args, "x"));
+        let results = finished(&[("s1", json!(1))]);
+        let mut filler = Filler::new(&results, 100, 100);
+        assert_eq!(filler.fill(args).unwrap().get(), r#"[1, "x\\", "\ud800"]"#);
+    }
+
+    #[test]
+    fn growth_has_a_bound() {
+        let results = finished(&[("s1", json!("x".repeat(1000)))]);
+        let args = raw(&json!(vec!["s1"; 100]));
+        let error = Filler::new(&results, 50_000, 500_000).fill(&args).unwrap_err();
+        assert_eq!((error.code, error.reason), (1003, Some(Reason::MessageTooLarge)));
+        let mut shared = Filler::new(&results, 200_000, 250_000);
+        assert!(shared.fill(&args).is_ok() && shared.fill(&args).is_ok() && shared.fill(&args).is_err());
+    }
+
+    #[test]
+    fn searching_has_a_bound() {
+        let results = finished(&[("s1", json!({"a": "x".repeat(30 << 20)}))]);
+        let same = raw(&json!(vec!["s1.b"; 1000]));
+        assert!(Filler::new(&results, 1 << 20, 1 << 20).fill(&same).is_ok());
+        let different: Vec<String> = (0..1000).map(|i| format!("s1.b{i}")).collect();
+        let error = Filler::new(&results, 1 << 20, 1 << 20).fill(&raw(&json!(different))).unwrap_err();
+        assert_eq!(error.reason, Some(Reason::MessageTooLarge));
+    }
+
+    fn naive(value: &mut Value, results: &[(&str, Value)]) {
+        match value {
+            Value::String(text) => {
+                let result = |name: &str| {
+                    results.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
+                };
+                let found = match text.split_once('.') {
+                    None => result(text).cloned(),
+                    Some((base, path)) => result(base)
+                        .and_then(|value| {
+                            path.split('.').try_fold(value, |at, step| at.as_object()?.get(step))
+                        })
+                        .cloned(),
+                };
+                if let Some(found) = found {
+                    *value = found;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| naive(item, results)),
+            Value::Object(members) => members.values_mut().for_each(|item| naive(item, results)),
+            _ => {}
+        }
+    }
+
+    fn any_value(text: &'static str) -> impl Strategy<Value = Value> {
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<u8>().prop_map(Value::from), text.prop_map(Value::from)];
+        leaf.prop_recursive(4, 30, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[ab]{0,1}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn filling_does_what_a_tree_does(
+            args in any_value("[ab.\\\\]{0,5}"),
+            a in any_value("[ab.]{0,3}"),
+            b in any_value("[ab.]{0,3}"),
+        ) {
+            let results = [("a", a.clone()), ("b", b), ("", json!({"a": a})), ("\\", json!([1]))];
+            let mut tree = args.clone();
+            naive(&mut tree, &results);
+            prop_assert_eq!(filled(args, &results), tree);
+        }
+
+        #[test]
+        fn the_fast_search_agrees_with_the_full_one(args in any_value("[ab.\\\\\"é]{0,3}"), name in "[ab.é\\\\]{0,2}") {
+            let args = raw(&args);
+            let full = mentions(&args, |candidate| (candidate == name).then_some(())).next().is_some();
+            prop_assert_eq!(refers_to(&args, &name), full);
+        }
+    }
+}

@@ -454,3 +454,6 @@ const HELD_MESSAGES_MAX: usize = 4;
 /// Topics of the nodes themselves (client.md 5.5).
 const RESERVED_TOPICS: &str = "mpreg.";
 const PROGRESS_HEADERS: &str = "{\"event\":\"rpc.intermediate_result\"}";
+
+#[cfg(test)]
+mod tests;

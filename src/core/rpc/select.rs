@@ -190,3 +190,169 @@ const TEXT_CHARS_MAX: usize = 60;
 const FUN_CHARS_MAX: usize = 150;
 const OFFERED_MAX: usize = 8;
 const RESOURCES_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// name, id, version, resources, cluster, node, load, local
+    type Row<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], &'a str, &'a str, f64, bool);
+
+    /// Versions and resources in the form that candidates borrow, beside the row they are of.
+    struct Catalog<'a>(Vec<(Row<'a>, Version, Vec<Arc<str>>)>);
+
+    impl<'a> Catalog<'a> {
+        fn of(rows: &[Row<'a>]) -> Catalog<'a> {
+            let entry = |row: &Row<'a>| {
+                let resources = row.3.iter().map(|r| Arc::from(*r)).collect();
+                (*row, Version::parse(row.2).unwrap(), resources)
+            };
+            Catalog(rows.iter().map(entry).collect())
+        }
+
+        fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
+            self.0.iter().map(
+                |((name, function_id, _, _, cluster, node, load, local), version, resources)| Candidate {
+                    name,
+                    function_id,
+                    version,
+                    resources,
+                    cluster,
+                    node,
+                    load: *load,
+                    local: *local,
+                },
+            )
+        }
+
+        fn node(&self, demands: &Demands<'_>) -> String {
+            choose(self.candidates(), demands, "c1")
+                .map_or_else(|e| format!("{:?}", e.details), |c| c.node.to_owned())
+        }
+
+        fn why_not(&self, demands: &Demands<'_>) -> String {
+            let error = choose(self.candidates(), demands, "c1").unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (1001, "Command not found"));
+            error.details.unwrap().as_str().unwrap().to_owned()
+        }
+    }
+
+    fn asks(fun: &str) -> Demands<'_> {
+        Demands { fun, ..Demands::default() }
+    }
+
+    #[test]
+    fn own_cluster_then_own_node_then_load_then_version() {
+        let catalog = Catalog::of(&[
+            ("f", "f", "9.0.0", &[], "c2", "far", 0.0, false),
+            ("f", "f", "1.0.0", &[], "c1", "busy", 7.0, false),
+            ("f", "f", "1.0.0", &[], "c1", "idle-old", 1.0, false),
+            ("f", "f", "1.1.0", &[], "c1", "idle-new", 1.0, false),
+        ]);
+        assert_eq!(catalog.node(&asks("f")), "idle-new");
+        assert_eq!(catalog.node(&Demands { target_cluster: Some("c2"), ..asks("f") }), "far");
+        let mut with_own = catalog;
+        with_own.0.extend(Catalog::of(&[("f", "f", "0.1.0", &[], "c1", "me", 1000.0, true)]).0);
+        assert_eq!(with_own.node(&asks("f")), "me");
+        let constraint = Constraint::parse(">=1").unwrap();
+        assert_eq!(with_own.node(&Demands { constraint: Some(&constraint), ..asks("f") }), "idle-new");
+    }
+
+    #[test]
+    fn prereleases_are_for_those_who_ask() {
+        let catalog = Catalog::of(&[
+            ("f", "f", "2.0.0-beta.1", &[], "c1", "canary", 0.0, true),
+            ("f", "f", "1.0.0", &[], "c1", "stable", 5.0, false),
+            ("g", "g", "1.0.0-rc.1", &[], "c1", "only", 5.0, false),
+        ]);
+        assert_eq!(
+            (catalog.node(&asks("f")), catalog.node(&asks("g"))),
+            ("stable".to_owned(), "only".to_owned())
+        );
+        let constraint = Constraint::parse("2.0.0-beta.1").unwrap();
+        assert_eq!(catalog.node(&Demands { constraint: Some(&constraint), ..asks("f") }), "canary");
+    }
+
+    #[test]
+    fn ties_do_not_depend_on_the_order_of_the_catalog() {
+        let mut catalog = Catalog::of(&[
+            ("f", "f", "1.0.0", &[], "c1", "b", 1.0, false),
+            ("f", "f", "1.0.0", &[], "c1", "a", 1.0, false),
+        ]);
+        assert_eq!(catalog.node(&asks("f")), "a");
+        catalog.0.reverse();
+        assert_eq!(catalog.node(&asks("f")), "a");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_simply_not_found() {
+        let catalog = Catalog::of(&[("f", "id-77", "1.0.0", &[], "c1", "n", 1.0, false)]);
+        let error = |fun| choose(catalog.candidates(), &asks(fun), "c1").unwrap_err();
+        assert_eq!(error("work.do"), CallError::not_found("work.do"));
+        assert_eq!(error("work.do").details, Some("Command not found: work.do".into()));
+        assert_eq!((error("").details, error("id-77").code), (None, 1001));
+        let by_id = Demands { function_id: Some("id-77"), ..asks("id-77") };
+        assert_eq!(catalog.why_not(&by_id), "Command not found: id-77");
+    }
+
+    #[test]
+    fn an_unmet_demand_is_named_with_what_there_is() {
+        let catalog = Catalog::of(&[
+            ("work.do", "id-77", "1.4.0", &["big", "gpu"], "c1", "n", 1.0, false),
+            ("work.do", "id-77", "1.5.0", &[], "c2", "n", 1.0, false),
+        ]);
+        let nine = Constraint::parse(">=9").unwrap();
+        let newer = Constraint::parse(">=1.5").unwrap();
+        let locs = [Cow::Borrowed("gpu"), Cow::Borrowed("tape")];
+        let gpu = [Cow::Borrowed("gpu")];
+        let work = asks("work.do");
+        for (demands, text) in [
+            (
+                Demands { constraint: Some(&nine), constraint_text: ">=9", ..work },
+                "Command not found: work.do (no endpoint has version >=9; offered: 1.4.0, 1.5.0)",
+            ),
+            (
+                Demands { function_id: Some("x"), ..work },
+                "Command not found: work.do (no endpoint has function_id x; offered: id-77)",
+            ),
+            (
+                Demands { locs: &locs, ..work },
+                "Command not found: work.do (no endpoint has the resources gpu, tape; offered: big+gpu, no resources)",
+            ),
+            (
+                Demands { target_cluster: Some("c3"), ..work },
+                "Command not found: work.do (no endpoint is in cluster c3; offered: c1, c2)",
+            ),
+            (
+                Demands { constraint: Some(&newer), constraint_text: ">=1.5", locs: &gpu, ..work },
+                "Command not found: work.do (no endpoint that has version >=1.5 has the resources gpu; offered: no resources)",
+            ),
+        ] {
+            assert_eq!(catalog.why_not(&demands), text);
+        }
+    }
+
+    #[test]
+    fn the_text_has_a_bound() {
+        let long = "ö".repeat(5000);
+        let versions: Vec<String> = (0..300).map(|i| format!("1.{i}.0-{}", "x".repeat(200))).collect();
+        let resources: Vec<String> = (0..30).map(|i| format!("{i}{long}")).collect();
+        let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+        let rows: Vec<Row<'_>> = versions
+            .iter()
+            .map(|v| (long.as_str(), long.as_str(), v.as_str(), &resources[..], "c1", "n", 1.0, false))
+            .collect();
+        let catalog = Catalog::of(&rows);
+        let constraint = Constraint::parse(">1").unwrap();
+        let locs: Vec<Cow<'_, str>> = resources.iter().map(|r| Cow::Borrowed(*r)).collect();
+        let all = Demands { function_id: Some(&long), constraint_text: &long, locs: &locs, ..asks(&long) };
+        for demands in [
+            Demands { constraint: Some(&constraint), ..all },
+            Demands { target_cluster: Some("far"), ..all },
+            Demands { locs: &[Cow::Borrowed("gpu")], ..all },
+        ] {
+            let text = catalog.why_not(&demands);
+            assert!(text.chars().count() < 1500, "{}", text.chars().count());
+        }
+    }
+}

@@ -218,3 +218,207 @@ const OPERATORS: &[(&str, Op)] = &[
 ];
 /// No version that a person wrote is longer.
 const TEXT_CHARS_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const CLIENT_TABLE: &str =
+        include_str!("../../../tests/interop/client/rpc_version_constraint_table.json");
+    const FABRIC_TABLE: &str = include_str!("../../../tests/interop/fabric/vectors_versions.json");
+    /// Errors in the reference that are legal here.
+    const NOW_LEGAL: &[&str] = &["^1.0.0", "~1.2", "1.0.0-beta"];
+
+    fn v(text: &str) -> Version {
+        parse_version(text).unwrap()
+    }
+
+    fn accepted<'v>(constraint: &str, versions: &[&'v str]) -> Vec<&'v str> {
+        let constraint = Constraint::parse(constraint).unwrap();
+        versions.iter().copied().filter(|version| constraint.accepts(&v(version))).collect()
+    }
+
+    #[test]
+    fn table_of_the_client_samples() {
+        let table: Value = serde_json::from_str(CLIENT_TABLE).unwrap();
+        for row in table["rows"].as_array().unwrap() {
+            let text = row["constraint"].as_str().unwrap();
+            if NOW_LEGAL.contains(&text) {
+                assert!(Constraint::parse(text).is_ok(), "{text}");
+            } else if let Some(error) = row["error"].as_str() {
+                let details = Constraint::parse(text).unwrap_err().error().details;
+                assert_eq!(details, Some(error.into()), "{text}");
+            } else {
+                let matches: Vec<_> =
+                    row["matches"].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
+                assert_eq!(accepted(text, &["1.0.0", "1.2.0", "1.2.5", "2.0.0"]), matches, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn table_of_the_fabric_samples() {
+        let table: Value = serde_json::from_str(FABRIC_TABLE).unwrap();
+        for row in table["versions"].as_array().unwrap() {
+            let text = row["input"].as_str().unwrap();
+            let expected =
+                row["normalized"].as_str().map(str::to_owned).ok_or(row["error"].as_str().unwrap_or(""));
+            let seen = parse_version(text).map(|v| v.to_string()).map_err(|e| e.to_string());
+            if !NOW_LEGAL.contains(&text) {
+                assert_eq!(seen, expected.map_err(str::to_owned), "{text}");
+            }
+        }
+        for row in table["constraints"].as_array().unwrap() {
+            let text = row["constraint"].as_str().unwrap();
+            match Constraint::parse(text) {
+                Err(bad) => assert_eq!(bad.to_string(), row["error"].as_str().unwrap(), "{text}"),
+                Ok(constraint) => {
+                    for (version, expected) in row["matches"].as_object().unwrap() {
+                        assert_eq!(
+                            constraint.accepts(&v(version)),
+                            expected.as_bool().unwrap(),
+                            "{text} {version}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bad_texts_are_errors() {
+        let bad = [
+            "*",
+            "!=1.0.0",
+            "1.x",
+            "latest",
+            "1.0.0+build",
+            "1.0.0-a+build",
+            "1.0.0.0",
+            ">=1.0.0 <2.0.0",
+            "1.0.0,2.0.0",
+            ">=1.0.0,1.2.0",
+            "1.2.0,>=1.0.0",
+            "1.2.0,<2",
+            "1.2.0,^1",
+            "^1,1.2.0",
+            ">=1.0.0,>=0.5.0",
+            "<2,<3",
+            "=>1.0",
+            "> = 1.0",
+            "V1.0.0",
+            ">=",
+            "1..2",
+            ".1",
+            "1.",
+            "-1",
+            "1 0",
+            "^",
+            "~",
+            "~>1.0",
+            "^^1",
+            "1.0.0-",
+            "1.2-beta",
+            "1.0.0-01",
+            "1.0.0-a..b",
+            "99999999999999999999",
+        ];
+        for text in bad {
+            let error = Constraint::parse(text).unwrap_err().error();
+            assert_eq!((error.code, error.reason), (1003, Some(Reason::BadVersionConstraint)), "{text}");
+        }
+        assert!(Constraint::parse(&"9".repeat(100_000)).unwrap_err().to_string().len() < 200);
+    }
+
+    #[test]
+    fn compatible_ranges() {
+        let all = ["0.1.0", "0.2.0", "0.2.9", "1.0.0", "1.2.0", "1.4.2", "1.4.9", "1.5.0", "2.0.0"];
+        let rows: &[(&str, &[&str])] = &[
+            ("^1.2", &["1.2.0", "1.4.2", "1.4.9", "1.5.0"]),
+            ("^1", &["1.0.0", "1.2.0", "1.4.2", "1.4.9", "1.5.0"]),
+            ("^v1.4.2", &["1.4.2", "1.4.9", "1.5.0"]),
+            ("^0.2", &["0.2.0", "0.2.9"]),
+            ("^0", &["0.1.0", "0.2.0", "0.2.9"]),
+            ("~1.4.2", &["1.4.2", "1.4.9"]),
+            ("~ 1.4", &["1.4.2", "1.4.9"]),
+            ("~1", &["1.0.0", "1.2.0", "1.4.2", "1.4.9", "1.5.0"]),
+            ("^1.2,<1.4.9", &["1.2.0", "1.4.2"]),
+            ("(^1.2, ~1.4)", &["1.4.2", "1.4.9"]),
+            ("^2,<1", &[]),
+        ];
+        for (constraint, expected) in rows {
+            assert_eq!(accepted(constraint, &all), *expected, "{constraint}");
+        }
+    }
+
+    #[test]
+    fn prereleases_match_only_where_one_was_named() {
+        let all =
+            ["1.0.0-alpha", "1.0.0-beta.1", "1.0.0-beta.2", "1.0.0", "1.1.0-rc.1", "1.1.0", "2.0.0-beta"];
+        let rows: &[(&str, &[&str])] = &[
+            ("", &all),
+            ("1.0.0-beta.1", &["1.0.0-beta.1"]),
+            ("=v1.0.0-beta.1", &["1.0.0-beta.1"]),
+            ("1.0.0", &["1.0.0"]),
+            (">=1.0.0", &["1.0.0", "1.1.0"]),
+            ("<2", &["1.0.0", "1.1.0"]),
+            (">=1.0.0-beta.1", &["1.0.0-beta.1", "1.0.0-beta.2", "1.0.0", "1.1.0"]),
+            (">=1.0.0-beta.1,<1.0.0", &["1.0.0-beta.1", "1.0.0-beta.2"]),
+            ("^1.0.0-beta.2", &["1.0.0-beta.2", "1.0.0", "1.1.0"]),
+            ("~1.1.0-rc.0", &["1.1.0-rc.1", "1.1.0"]),
+        ];
+        for (constraint, expected) in rows {
+            assert_eq!(accepted(constraint, &all), *expected, "{constraint}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_do_what_numbers_do(
+            terms in prop::collection::vec((0usize..5, 0u64..4, prop::option::of(0u64..4)), 0..4),
+            version in (0u64..4, 0u64..4),
+        ) {
+            let op = |index: usize| ["", ">=", ">", "<=", "<"][index];
+            let text: Vec<String> = terms.iter().map(|(sign, major, minor)| match minor {
+                Some(minor) => format!("{} {major}.0{minor}", op(*sign)),
+                None => format!("{}v{major}", op(*sign)),
+            }).collect();
+            let (mut exact, mut lower, mut upper, mut legal) = (None, None, None, true);
+            for (sign, major, minor) in terms {
+                let at = (major, minor.unwrap_or(0));
+                match op(sign) {
+                    "" => {
+                        legal &= exact.is_none() && lower.is_none() && upper.is_none();
+                        exact = Some(at);
+                    }
+                    sign @ (">=" | ">") => {
+                        legal &= exact.is_none() && lower.is_none_or(|(_, before)| at >= before);
+                        lower = Some((sign == ">=", at));
+                    }
+                    sign => {
+                        legal &= exact.is_none() && upper.is_none_or(|(_, before)| at <= before);
+                        upper = Some((sign == "<=", at));
+                    }
+                }
+            }
+            let constraint = Constraint::parse(&text.join(","));
+            prop_assert_eq!(constraint.is_ok(), legal);
+            if let Ok(constraint) = constraint {
+                let naive = exact.is_none_or(|at| version == at)
+                    && lower.is_none_or(|(or_equal, at)| version > at || or_equal && version == at)
+                    && upper.is_none_or(|(or_equal, at)| version < at || or_equal && version == at);
+                prop_assert_eq!(constraint.accepts(&Version::new(version.0, version.1, 0)), naive);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9v.<>=~^,() +a-]{0,20}") {
+            if let Ok(constraint) = Constraint::parse(&text) {
+                let _ = constraint.accepts(&Version::new(1, 2, 3));
+            }
+        }
+    }
+}

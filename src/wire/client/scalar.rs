@@ -29,10 +29,12 @@ impl Fault {
         let seen = match json::kind(raw) {
             Kind::Null => "null".to_owned(),
             Kind::Number | Kind::Boolean => clipped(raw.get(), CLIPPED_CHARS),
-            // Of the wanted kind, then, but not with the right content.
-            kind if wanted.starts_with(&kind.to_string()) => "this one".to_owned(),
             kind => kind.to_string(),
         };
+        Fault::not_a(member, wanted, &seen)
+    }
+
+    pub fn not_a(member: &str, wanted: &str, seen: &str) -> Fault {
         Fault::new(member, &format!("must be {wanted}, not {seen}"))
     }
 
@@ -59,13 +61,21 @@ pub fn optional_text<'a>(member: &str, raw: Option<&'a RawValue>) -> Result<Opti
     }
 }
 
-/// An array of strings.
+/// An array of strings, of which there may be so many.
 pub fn texts<'a>(member: &str, raw: &'a RawValue) -> Result<Vec<Cow<'a, str>>, Fault> {
-    let elements = json::elements(raw).ok_or_else(|| Fault::wrong(member, "an array of strings", raw))?;
-    elements
-        .into_iter()
-        .map(|raw| text(member, Some(raw)).map_err(|_| Fault::new(member, "must hold strings")))
-        .collect()
+    let (elements, count) = json::first_elements(raw, ITEMS_MAX)
+        .ok_or_else(|| Fault::wrong(member, "an array of strings", raw))?;
+    few(member, count)?;
+    let element = |raw| text(member, Some(raw)).map_err(|_| Fault::new(member, "must hold strings"));
+    elements.into_iter().map(element).collect()
+}
+
+/// Refuses a list that is too long.
+pub fn few(member: &str, count: usize) -> Result<(), Fault> {
+    match count > ITEMS_MAX {
+        true => Err(Fault::new(member, &format!("may hold at most {ITEMS_MAX} items"))),
+        false => Ok(()),
+    }
 }
 
 /// An array, left as it is.
@@ -143,5 +153,8 @@ fn number(raw: &RawValue) -> Option<f64> {
 
 const YES: &[&str] = &["1", "on", "t", "true", "y", "yes"];
 const NO: &[&str] = &["0", "off", "f", "false", "n", "no"];
+/// Commands of a request, patterns of a subscription, resources of a command: far more than anybody needs, and few
+/// enough that the smallest items cannot fill the memory of a node.
+pub const ITEMS_MAX: usize = 10_000;
 /// Enough to recognise a value in an error.
 pub const CLIPPED_CHARS: usize = 80;
