@@ -174,6 +174,12 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Target, DialError> {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        if authority.split(['/', '?', '#']).next().is_some_and(|a| a.contains('@')) {
+            // Without the URL, which would show them.
+            let why = "a URL must not carry user and password; credentials belong into headers";
+            return Err(DialError::Unusable(why.to_owned()));
+        }
         let unusable = |why: &str| DialError::Unusable(format!("{url}: {why}"));
         let uri: Uri = url.parse().map_err(|e| unusable(&format!("not a URL: {e}")))?;
         let protocol = uri
@@ -182,8 +188,13 @@ impl Target {
             .ok_or_else(|| unusable("the URL must begin with ws://, wss://, tcp:// or tcps://"))?;
         let host = match uri.host() {
             None | Some("") => return Err(unusable("the URL names no host")),
-            Some(host) => bare_host(host).to_owned(),
+            Some(host) => host,
         };
+        // The parser passes over a port that is no number.
+        if uri.port_u16().is_none() && uri.authority().is_some_and(|a| a.as_str() != host) {
+            return Err(unusable("the port in the URL is no number"));
+        }
+        let host = bare_host(host).to_owned();
         let port = match (uri.port_u16(), protocol) {
             (Some(0), _) | (None, Protocol::Tcp | Protocol::Tcps) => {
                 return Err(unusable("the URL names no port"));
