@@ -233,6 +233,7 @@ impl Connection {
     fn become_peer(&mut self) {
         if !self.is_peer {
             self.is_peer = true;
+            self.outlet.becomes_peer();
             let dialled = self.origin.dialled.clone();
             self.hub.control(Event::LinkOpened { link: self.outlet.link_id(), dialled });
         }
@@ -315,7 +316,7 @@ impl Connection {
 
     /// The end of a connection of a node that stops: when nothing runs for it any more.
     fn drained(&self) -> Option<End> {
-        (self.hub.is_stopping() && self.running.is_empty() && self.outlet.is_empty())
+        (self.hub.is_stopping() && !self.is_peer && self.running.is_empty() && self.outlet.is_empty())
             .then(|| End::Ours { code: close_code::GOING_AWAY, text: "the node stops".into() })
     }
 }

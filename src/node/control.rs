@@ -15,7 +15,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use super::hub::{Hub, lock};
 use super::{request, serve};
 use crate::core::catalog::{Delta, Text, TopicEntry, unset};
-use crate::core::discovery::{Discovery, Viewer};
+use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
 use crate::core::membership::LinkId;
@@ -32,6 +32,10 @@ use crate::wire::json::Json;
 pub struct Control {
     pub fabric: Fabric,
     pub discovery: Discovery,
+    /// The facts of this node that discovery shows.
+    pub local: LocalNode,
+    /// Which nodes have told of a subscription id; removals name only the id.
+    remote_topics: BTreeMap<Text, Vec<Text>>,
     /// Calls of this node that run on other nodes.
     waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
     /// Whom this node trusts when it dials TLS.
@@ -47,12 +51,23 @@ impl Control {
     pub fn new(
         fabric: Fabric,
         discovery: Discovery,
+        local: LocalNode,
         trust: Option<Arc<TlsTrust>>,
         instance_id: Text,
     ) -> (Control, Receiver<()>) {
         let (moved, receiver) = bounded(1);
-        let waiting = BTreeMap::new();
-        (Control { fabric, discovery, waiting, trust, moved, last_request: 0, instance_id }, receiver)
+        let control = Control {
+            fabric,
+            discovery,
+            local,
+            remote_topics: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            trust,
+            moved,
+            last_request: 0,
+            instance_id,
+        };
+        (control, receiver)
     }
 }
 
@@ -119,7 +134,7 @@ impl Hub {
 
     /// Tells the data path and the watchers what is new.
     fn catalog_changed(self: &Arc<Self>, control: &mut Control, delta: &Delta, now: Now) {
-        if !delta.topics.is_empty() || !delta.topic_removals.is_empty() || !delta.node_removals.is_empty() {
+        if !delta.topics.is_empty() || !delta.topic_removals.is_empty() {
             self.remember_remote_topics(control, delta);
         }
         control.discovery.observe_delta(delta, now);
@@ -127,25 +142,25 @@ impl Hub {
     }
 
     /// Brings the remote subscriptions of the data path in line with the catalog.
-    fn remember_remote_topics(&self, control: &Control, delta: &Delta) {
+    fn remember_remote_topics(&self, control: &mut Control, delta: &Delta) {
         let own = self.node_id();
-        let removed: Vec<&Text> = delta.topic_removals.iter().collect();
-        let catalog = control.fabric.catalog();
+        let Control { fabric, remote_topics, .. } = control;
+        let told: Vec<&Text> = delta.topic_removals.iter().chain(delta.topics.iter().map(|t| &t.subscription_id)).collect();
         self.with_subscriptions(|subscriptions| {
-            for id in removed {
-                // The id alone does not say whose it was; what another node still holds is put back below.
-                for node in subscriptions.remote_nodes() {
-                    subscriptions.remote_remove(&node, id);
+            for id in told {
+                let now: Vec<_> =
+                    fabric.catalog().topics().filter(|t| t.subscription_id == *id && t.node_id != *own).collect();
+                for node in remote_topics.remove(id).unwrap_or_default() {
+                    if !now.iter().any(|t| t.node_id == node) {
+                        subscriptions.remote_remove(&node, id);
+                    }
                 }
-                for topic in catalog.topics().filter(|t| t.subscription_id == *id && t.node_id != *own) {
+                for topic in &now {
                     upsert_remote(subscriptions, topic);
                 }
-            }
-            for topic in delta.topics.iter().filter(|t| t.node_id != *own) {
-                upsert_remote(subscriptions, topic);
-            }
-            for node in &delta.node_removals {
-                subscriptions.remote_drop_node(&node.node_id);
+                if !now.is_empty() {
+                    remote_topics.insert(id.clone(), now.iter().map(|t| t.node_id.clone()).collect());
+                }
             }
         });
     }
@@ -196,7 +211,42 @@ impl Hub {
     ) -> Result<(Receiver<Result<Box<RawValue>, CallError>>, CancelCall), CallError> {
         let now = self.clock.now();
         let mut control = lock(&self.control);
-        let chosen = choose_endpoint(&control.fabric, demands, self, now)?;
+        let (cluster, node) = choose_endpoint(&control.fabric, demands, self, now)?;
+        Ok(self.send_to(&mut control, (cluster, node), demands, args, kwargs, deadline, now))
+    }
+
+    /// Calls a function of a node that is already chosen.
+    pub async fn call_node(
+        self: &Arc<Self>,
+        cluster: &Text,
+        node: &Text,
+        demands: &Demands<'_>,
+        args: &RawValue,
+        kwargs: &RawValue,
+        deadline: Duration,
+    ) -> Result<Json, CallError> {
+        let (answer, _cancel) = {
+            let now = self.clock.now();
+            let mut control = lock(&self.control);
+            self.send_to(&mut control, (cluster.clone(), node.clone()), demands, args, kwargs, deadline, now)
+        };
+        match answer.recv().await {
+            Ok(outcome) => outcome.map(Json::from),
+            Err(_) => Err(CallError::failed("the call was given up").because(Reason::LinkLost)),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call has that many parts")]
+    fn send_to(
+        self: &Arc<Self>,
+        control: &mut Control,
+        (cluster, node): (Text, Text),
+        demands: &Demands<'_>,
+        args: &RawValue,
+        kwargs: &RawValue,
+        deadline: Duration,
+        now: Now,
+    ) -> (Receiver<Result<Box<RawValue>, CallError>>, CancelCall) {
         let (sender, receiver) = bounded(1);
         control.last_request += 1;
         let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
@@ -207,15 +257,14 @@ impl Hub {
             function_id: demands.function_id.map(Text::from),
             version_constraint: (!demands.constraint_text.is_empty()).then(|| demands.constraint_text.into()),
             resources: demands.locs.iter().map(|l| Text::from(&**l)).collect(),
-            cluster: chosen.0,
-            node: chosen.1,
+            cluster,
+            node,
             args: args.to_owned(),
             kwargs: kwargs.to_owned(),
             deadline,
         };
-        self.control_locked(&mut control, Event::Call(Box::new(call)), now);
-        drop(control);
-        Ok((receiver, CancelCall { hub: self.clone(), request_id }))
+        self.control_locked(control, Event::Call(Box::new(call)), now);
+        (receiver, CancelCall { hub: self.clone(), request_id })
     }
 
     pub fn leaves_cluster(&self, command: &Command<'_>) -> bool {
@@ -266,7 +315,10 @@ impl Drop for CancelCall {
 /// Ticks the fabric when its next deadline comes.
 pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
     loop {
-        let deadline = lock(&hub.control).fabric.next_deadline();
+        let deadline = {
+            let control = lock(&hub.control);
+            [control.fabric.next_deadline(), control.discovery.next_timeout()].into_iter().flatten().min()
+        };
         let due = async {
             match deadline {
                 Some(deadline) => drop(Timer::at(hub.clock.instant(deadline)).await),
@@ -279,6 +331,7 @@ pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
             false
         });
         if is_due.await {
+            hub.discovery_timeout(hub.clock.now());
             hub.control(Event::ActiveClients(hub.inbound_connections() as i64));
         }
     }
@@ -309,7 +362,7 @@ async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, Cal
     let Some(_place) = hub.take_places(1) else {
         return Err(CallError::failed("too many calls are under way").because(Reason::PendingCallsLimit));
     };
-    let viewer = Viewer::of_connection(execution.caller_cluster.clone());
+    let viewer = Viewer::of_cluster(&execution.caller_cluster);
     let time = hub.settings().fabric.rpc_timeout;
     let running = request::execute_for_peer(hub, &demands, &viewer, &execution.args, &execution.kwargs, time);
     let limit = async {

@@ -6,7 +6,7 @@ use crate::core::catalog::Text;
 use crate::core::discovery;
 use crate::core::error::CallError;
 use crate::core::rpc::select::{Candidate, Demands, choose};
-use crate::drive::worker::FunctionHandle;
+use crate::drive::worker::FunctionKey;
 use crate::wire::client::Command;
 
 /// How a function of this node runs.
@@ -16,7 +16,7 @@ pub enum Local {
     Echos,
     /// One of the discovery functions.
     Discovery,
-    Worker(FunctionHandle),
+    Worker(FunctionKey),
 }
 
 /// One function at one version.

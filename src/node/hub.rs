@@ -13,8 +13,10 @@ use smol::Executor;
 use super::control::Control;
 use super::functions::LocalFunctions;
 use super::outlet::Outlet;
+use super::translate;
 use crate::config::Settings;
 use crate::core::catalog::Text;
+use crate::core::discovery::{Policy, TenantSettings};
 use crate::core::error::CallError;
 use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
 use crate::core::pubsub::outbound::{OutboundLimits, SlowSubscriber};
@@ -32,14 +34,17 @@ use crate::wire::client::{Publish, write};
 pub struct Hub {
     pub clock: Clock,
     pub counters: Counters,
-    pub executor: &'static Executor<'static>,
+    pub executor: Arc<Executor<'static>>,
     pub(super) control: Mutex<Control>,
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
     workers: Workers,
     node_name: Text,
     node_id: Text,
+    pub(super) instance_id: Text,
+    pub(super) last_own_message: AtomicU64,
     cluster_id: Text,
+    tenants: ArcSwap<TenantSettings>,
     subscriptions: Mutex<Subscriptions>,
     subscriptions_generation: AtomicU64,
     backlog: Mutex<Backlog>,
@@ -55,9 +60,10 @@ pub struct Hub {
 /// What a hub is made of.
 pub struct Parts {
     pub clock: Clock,
-    pub executor: &'static Executor<'static>,
+    pub executor: Arc<Executor<'static>>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
+    pub instance_id: Text,
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
@@ -82,6 +88,9 @@ impl Hub {
             workers: parts.workers,
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
+            instance_id: parts.instance_id,
+            last_own_message: AtomicU64::new(0),
+            tenants: ArcSwap::from_pointee(translate::tenants(&settings)),
             cluster_id: settings.node.cluster_id.as_str().into(),
             subscriptions: Mutex::new(Subscriptions::new(settings.limits.subscriptions_per_connection as usize)),
             subscriptions_generation: AtomicU64::new(0),
@@ -157,6 +166,11 @@ impl Hub {
     pub fn each_outlet(&self, mut visit: impl FnMut(&Outlet)) {
         let all: Vec<Arc<Outlet>> = lock(&self.outlets).values().cloned().collect();
         all.iter().for_each(|outlet| visit(outlet));
+    }
+
+    /// Connections that are clients of this node.
+    pub fn clients(&self) -> usize {
+        lock(&self.outlets).values().filter(|outlet| !outlet.is_peer()).count()
     }
 
     pub fn inbound_connections(&self) -> usize {
@@ -235,7 +249,16 @@ impl Hub {
     // Settings and end
 
     /// Takes the keys that may change while the node runs.
-    pub fn reload(&self, settings: Arc<Settings>, now: Now) {
+    pub fn reload(&self, new: &Settings, now: Now) {
+        let old = self.settings();
+        let settings = live(&old, new);
+        self.tenants.store(Arc::new(translate::tenants(&settings)));
+        if old.discovery.policy.rule != settings.discovery.policy.rule {
+            let policy = &settings.discovery.policy;
+            let allow = policy.default == crate::config::PolicyDefault::Allow;
+            let rules = translate::policy_rules(&settings);
+            lock(&self.control).discovery.set_policy(Policy::new(policy.enabled, allow, rules));
+        }
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));
         let evicted = lock(&self.backlog).set_limits(backlog_limits(&settings), now);
@@ -243,7 +266,11 @@ impl Hub {
         self.keeps_backlog.store(settings.limits.backlog > 0, Relaxed);
         let per_connection_max = settings.limits.subscriptions_per_connection as usize;
         self.with_subscriptions(|subscriptions| subscriptions.set_limit(per_connection_max));
-        self.settings.store(settings);
+        self.settings.store(Arc::new(settings));
+    }
+
+    pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
+        self.tenants.load()
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -270,6 +297,16 @@ impl Drop for Places {
 /// A lock whose holder cannot have panicked: a release build aborts.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The settings in force after a reload: the keys that may change while the node runs are the new ones.
+fn live(old: &Settings, new: &Settings) -> Settings {
+    let mut settings = old.clone();
+    settings.limits = new.limits.clone();
+    settings.log = new.log.clone();
+    settings.tenants.credential = new.tenants.credential.clone();
+    settings.discovery.policy.rule = new.discovery.policy.rule.clone();
+    settings
 }
 
 fn outbound_limits(settings: &Settings) -> OutboundLimits {

@@ -2,12 +2,15 @@
 
 mod connection;
 mod control;
+mod discover;
 mod functions;
 mod hub;
 mod outlet;
 mod publish;
 mod request;
 mod serve;
+mod start;
+mod translate;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -17,14 +20,13 @@ use std::time::Duration;
 
 use smol::{Executor, Timer};
 
-use crate::config::{self, Fault, LoadRequest, Loaded, Settings};
-use crate::drive::clock::Clock;
-use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
-use crate::drive::link::{Protocol, close_code};
-use crate::drive::log::{self as logs, LogSettings};
+use crate::config::{self, LoadRequest, Loaded};
+use crate::core::fabric::Event;
+use crate::drive::link::close_code;
+use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
-use crate::drive::tls::{TlsIdentity, TlsTrust};
 use hub::Hub;
+use start::{Started, Tls, settle_logs, start};
 
 /// Where the settings of a node come from.
 #[derive(Debug, Clone)]
@@ -45,13 +47,12 @@ pub fn main(plan: LoadPlan) -> ExitCode {
         Ok(loaded) => loaded,
         Err(status) => return ExitCode::from(status),
     };
-    logs::install(log_settings(&loaded.settings));
+    logs::install(translate::logs(&loaded.settings));
     for fault in loaded.warnings.iter().chain(&loaded.notices) {
         log::warn!("{fault}");
     }
-    // Lives as long as the process, so that tasks may borrow it without counting.
-    let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
-    smol::block_on(executor.run(run(executor, plan, loaded)))
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.run(run(executor.clone(), plan, loaded)))
 }
 
 /// Loads the configuration; faults go to stderr, all at once.
@@ -71,16 +72,16 @@ fn load(plan: &LoadPlan) -> Result<Loaded, u8> {
     Err(EXIT_CONFIGURATION)
 }
 
-async fn run(executor: &'static Executor<'static>, plan: LoadPlan, loaded: Loaded) -> ExitCode {
+async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -> ExitCode {
     let mut asking = match Asking::listen() {
         Ok(asking) => asking,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
-    let started = match start(executor, loaded).await {
+    let started = match start(&executor, loaded).await {
         Ok(started) => started,
         Err(text) => return failed(&text),
     };
-    let Started { hub, tls, mut loaded, workers_end } = started;
+    let Started { hub, tls, mut loaded } = started;
     executor.spawn(settle_logs()).detach();
     loop {
         match asking.next().await {
@@ -104,7 +105,6 @@ async fn run(executor: &'static Executor<'static>, plan: LoadPlan, loaded: Loade
     if !ended.await {
         log::warn!("told to stop again; ending at once");
     }
-    drop(workers_end);
     log::info!("stopped");
     ExitCode::SUCCESS
 }
@@ -117,10 +117,15 @@ fn failed(text: &str) -> ExitCode {
 /// No new work; what runs may finish; then the peers hear a farewell and the connections end.
 async fn drain(hub: &Arc<Hub>, time: Duration) {
     let finished = async {
+        // What runs for clients is finished first, over the links that are still up.
         hub.stop();
+        while hub.clients() > 0 {
+            Timer::after(DRAIN_LOOK).await;
+        }
+        hub.control(Event::Stop);
+        hub.each_outlet(|outlet| outlet.close(close_code::GOING_AWAY, "the node stops".into()));
         while hub.connections() > 0 {
             Timer::after(DRAIN_LOOK).await;
-            hub.stop();
         }
     };
     smol::future::or(finished, async {
@@ -130,3 +135,36 @@ async fn drain(hub: &Arc<Hub>, time: Duration) {
     })
     .await;
 }
+
+/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said.
+fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, loaded: &mut Loaded) {
+    let mut request = LoadRequest::of_process(plan.path.clone());
+    request.overrides = plan.overrides.clone();
+    request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
+    let new = match config::load(&request) {
+        Ok(new) => new,
+        Err(faults) => return log::error!("reload: nothing changed: {faults}"),
+    };
+    if let Some(faults) = config::refuse_unserved(&new) {
+        return log::error!("reload: nothing changed: {faults}");
+    }
+    for key in loaded.needs_restart(&new) {
+        log::warn!(key = key.path.as_str(); "reload: {} takes effect after a restart", key.path);
+    }
+    let certificates = [
+        tls.identity.as_ref().map(|identity| identity.reload()),
+        tls.trust.as_ref().map(|trust| trust.reload()),
+    ];
+    for fault in certificates.into_iter().flatten().filter_map(Result::err) {
+        log::error!("reload: the old certificates stay in use: {fault}");
+    }
+    logs::install(translate::logs(&new.settings));
+    hub.reload(&new.settings, hub.clock.now());
+    log::info!("reloaded");
+    *loaded = new;
+}
+
+/// Workers get this long to end once their calls are done.
+const WORKERS_GRACE: Duration = Duration::from_secs(3);
+/// How often a stopping node looks whether its connections have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);

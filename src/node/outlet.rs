@@ -27,6 +27,7 @@ pub struct Outlet {
     has_frames: AtomicBool,
     has_closing: AtomicBool,
     congested: AtomicBool,
+    is_peer: AtomicBool,
     subscriptions: AtomicUsize,
     waker: AtomicWaker,
 }
@@ -40,6 +41,7 @@ impl Outlet {
             has_frames: AtomicBool::new(false),
             has_closing: AtomicBool::new(false),
             congested: AtomicBool::new(false),
+            is_peer: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
         }
@@ -85,6 +87,15 @@ impl Outlet {
 
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.load(Relaxed)
+    }
+
+    /// The connection leads to another node.
+    pub fn becomes_peer(&self) {
+        self.is_peer.store(true, Relaxed);
+    }
+
+    pub fn is_peer(&self) -> bool {
+        self.is_peer.load(Relaxed)
     }
 
     pub fn set_limits(&self, limits: OutboundLimits) {

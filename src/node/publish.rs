@@ -66,7 +66,9 @@ pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Ser
     hub.spread(&audience, &message);
     hub.keep(message.clone(), now);
     if audience.remote {
-        hub.control(Event::Publish { message });
+        let (topic, message_id, timestamp) = (message.topic.clone(), message.message_id.clone(), message.timestamp);
+        let message = write::message_of(&message.body);
+        hub.control(Event::Publish { topic, message_id, timestamp, message });
     }
     connection.answer(|out| write::ack(out, &wish.u, Ok(())))
 }

@@ -9,8 +9,7 @@ use super::connection::{Connection, Origin};
 use super::hub::Hub;
 use crate::config::Settings;
 use crate::core::catalog::Text;
-use crate::core::discovery::Viewer;
-use crate::core::discovery::tenant::{Binding, resolve_tenant};
+use crate::core::discovery::{Binding, Viewer, resolve_tenant};
 use crate::core::fabric::Event;
 use crate::core::reason::Reason;
 use crate::drive::dial::{DialSettings, dial};
@@ -51,7 +50,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
     };
     match dial(&url, &settings).await {
         Ok(link) => {
-            let viewer = Viewer::of_connection(hub.cluster_id().into());
+            let viewer = Viewer::of_cluster(&hub.cluster_id().into());
             let origin = Origin {
                 address: url.to_string(),
                 dialled: Some(url),
@@ -63,7 +62,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
         }
         Err(error) => {
             log::debug!(peer = &*url; "cannot dial: {error}");
-            hub.control(Event::DialFailed { url, error: error.to_string() });
+            hub.control(Event::DialFailed { url });
         }
     }
 }
@@ -83,7 +82,7 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
     let shaken = Box::pin(shaken).await;
     match shaken {
         Some(Ok((link, info))) => {
-            let mut viewer = Viewer::of_connection(hub.cluster_id().into());
+            let mut viewer = Viewer::of_cluster(&hub.cluster_id().into());
             viewer.tenant = tenant;
             viewer.loopback = info.address.ip().is_loopback();
             let origin = Origin {
@@ -103,7 +102,7 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
 
 /// Hands the link to a task of its own.
 fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
-    let executor = hub.executor;
+    let executor = hub.executor.clone();
     executor.spawn(Connection::new(hub, link, origin).serve()).detach();
 }
 

@@ -76,6 +76,17 @@ pub fn message_of(notification_body: &Bytes) -> Bytes {
     notification_body.slice(NOTIFICATION_HEAD.len().min(notification_body.len())..)
 }
 
+/// The same from a member `message` that is already there, as other nodes send it.
+pub fn notification_body_of(message: &[u8]) -> Bytes {
+    [NOTIFICATION_HEAD, message].concat().into()
+}
+
+/// The publisher's own time in a member `message`.
+pub fn timestamp_of(message: &[u8]) -> Option<f64> {
+    let raw = std::str::from_utf8(json::navigate(message, &["timestamp"])?).ok()?;
+    raw.trim_matches('"').parse().ok()
+}
+
 /// The member `message` of a notification.
 pub fn message_body(message: &Publish<'_>) -> Bytes {
     let mut out = Vec::with_capacity(message.payload.get().len() + MESSAGE_ROOM_BYTES);
