@@ -80,43 +80,13 @@ impl Catalog {
     /// made the delta: where it removes entries of its own, the time it sent that is on the clock that dated them, and
     /// nothing older of them is taken any more. Other removals bury what they remove and nothing newer.
     pub fn apply_from(&mut self, origin: &str, delta: Delta, now: f64) -> Applied {
-        let mut applied = Applied {
-            changed: Delta {
-                update_id: delta.update_id.clone(),
-                cluster_id: delta.cluster_id.clone(),
-                sent_at: delta.sent_at,
-                ..Delta::default()
-            },
-            refused: Vec::new(),
-        };
-        self.remove(origin, &delta, now, &mut applied);
-        let Catalog { functions, nodes, topics, queues, services, caches, cache_profiles, bindings, .. } =
-            self;
-        let mut room = Room { per_cluster: &mut self.per_cluster, max: self.entries_per_cluster_max };
-        let Applied { changed, refused } = &mut applied;
-        for entry in delta.functions {
-            if let Some(other) = bindings.conflict(&entry.identity) {
-                refused.push((Reason::EntryConflict, format!("{} is bound to {other}", entry.identity.name)));
-                continue;
-            }
-            let entry = dated(entry, now);
-            match upsert(functions, &entry, &mut room, now) {
-                Ok(key) => {
-                    Arc::make_mut(bindings).bind(key, entry.clone());
-                    changed.functions.push(entry);
-                }
-                Err(reason) => {
-                    refused.push((reason, format!("function {} of {}", entry.identity.name, entry.node_id)))
-                }
-            }
-        }
-        take(topics, delta.topics, &mut room, now, &mut changed.topics, refused);
-        take(queues, delta.queues, &mut room, now, &mut changed.queues, refused);
-        take(services, delta.services, &mut room, now, &mut changed.services, refused);
-        take(caches, delta.caches, &mut room, now, &mut changed.caches, refused);
-        take(cache_profiles, delta.cache_profiles, &mut room, now, &mut changed.cache_profiles, refused);
-        take(nodes, delta.nodes, &mut room, now, &mut changed.nodes, refused);
-        applied
+        self.apply_within(origin, delta, now, self.entries_per_cluster_max)
+    }
+
+    /// Applies what the node `own`, which is this one, says of itself: no limit counts, so that others cannot crowd
+    /// it out.
+    pub fn apply_own(&mut self, own: &str, delta: Delta, now: f64) -> Applied {
+        self.apply_within(own, delta, now, usize::MAX)
     }
 
     /// Takes out what has outlived its lease; the answer lists it as removals.
@@ -250,6 +220,46 @@ impl Catalog {
 
     pub fn node(&self, cluster_id: &str, node_id: &str) -> Option<&Arc<NodeEntry>> {
         self.nodes.get(&NodeKey { cluster_id: cluster_id.into(), node_id: node_id.into() })
+    }
+
+    fn apply_within(&mut self, origin: &str, delta: Delta, now: f64, max: usize) -> Applied {
+        let mut applied = Applied {
+            changed: Delta {
+                update_id: delta.update_id.clone(),
+                cluster_id: delta.cluster_id.clone(),
+                sent_at: delta.sent_at,
+                ..Delta::default()
+            },
+            refused: Vec::new(),
+        };
+        self.remove(origin, &delta, now, &mut applied);
+        let Catalog { functions, nodes, topics, queues, services, caches, cache_profiles, bindings, .. } =
+            self;
+        let mut room = Room { per_cluster: &mut self.per_cluster, max };
+        let Applied { changed, refused } = &mut applied;
+        for entry in delta.functions {
+            if let Some(other) = bindings.conflict(&entry.identity) {
+                refused.push((Reason::EntryConflict, format!("{} is bound to {other}", entry.identity.name)));
+                continue;
+            }
+            let entry = dated(entry, now);
+            match upsert(functions, &entry, &mut room, now) {
+                Ok(key) => {
+                    Arc::make_mut(bindings).bind(key, entry.clone());
+                    changed.functions.push(entry);
+                }
+                Err(reason) => {
+                    refused.push((reason, format!("function {} of {}", entry.identity.name, entry.node_id)))
+                }
+            }
+        }
+        take(topics, delta.topics, &mut room, now, &mut changed.topics, refused);
+        take(queues, delta.queues, &mut room, now, &mut changed.queues, refused);
+        take(services, delta.services, &mut room, now, &mut changed.services, refused);
+        take(caches, delta.caches, &mut room, now, &mut changed.caches, refused);
+        take(cache_profiles, delta.cache_profiles, &mut room, now, &mut changed.cache_profiles, refused);
+        take(nodes, delta.nodes, &mut room, now, &mut changed.nodes, refused);
+        applied
     }
 
     fn remove(&mut self, origin: &str, delta: &Delta, now: f64, applied: &mut Applied) {

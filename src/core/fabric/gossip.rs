@@ -5,11 +5,13 @@
 //! this node. A message is known by its id alone: the digest of the reference repeats after a restart and would
 //! silence news (20.2 C8).
 
+use std::collections::BTreeSet;
+
 use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
 use super::*;
-use crate::core::catalog::{Claim, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::catalog::{Claim, Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
 /// When and under which numbers this node speaks.
@@ -62,7 +64,7 @@ impl Fabric {
         let mut delta =
             Delta { functions: functions.into_iter().map(Arc::new).collect(), ..Delta::default() };
         delta.claim(&self.own.membership.cluster_id, &self.own.membership.node_id);
-        let kept: Vec<_> = delta.functions.iter().map(|f| crate::core::catalog::Entry::key(&**f)).collect();
+        let kept: BTreeSet<FunctionKey> = delta.functions.iter().map(|f| f.key()).collect();
         let mut gone = self.catalog.holdings(self.node_id()).function_removals;
         gone.retain(|key| !kept.contains(key));
         delta.function_removals = gone;
@@ -86,10 +88,10 @@ impl Fabric {
         delta.sent_at = date;
         self.refuse_unspeakable(&mut delta, None, out);
         let own = self.node_id().clone();
-        let applied = self.catalog.apply_from(&own, delta, now.wall);
+        let applied = self.catalog.apply_own(&own, delta, now.wall);
         told(applied.refused, None, out);
         if !applied.changed.is_empty() {
-            out.push(Action::CatalogChanged(applied.changed.clone()));
+            out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
         }
         applied.changed
     }
@@ -151,7 +153,7 @@ impl Fabric {
         let own = self.node_id().clone();
         let applied = self.catalog.apply_from(&own, delta, now.wall);
         told(applied.refused, None, out);
-        out.push(Action::CatalogChanged(applied.changed.clone()));
+        out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
         self.announce_own(applied.changed, now, out);
     }
 
@@ -216,10 +218,11 @@ impl Fabric {
             }
         }
         self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
-        self.told_by
-            .retain(|node, _| !applied.changed.node_removals.iter().any(|gone| gone.node_id == *node));
+        for gone in &applied.changed.node_removals {
+            self.told_by.remove(&gone.node_id);
+        }
         self.pass_on(link, peer, gossip, &passed_on, out);
-        out.push(Action::CatalogChanged(applied.changed));
+        out.push(Action::CatalogChanged(Box::new(applied.changed)));
     }
 
     /// Takes out of a delta what its sender has no right to say.

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use super::catalog::{Catalog, Delta, FunctionEntry, NodeEntry, Scope, Text, TransportEndpoint, unset};
 use super::error::CallError;
-use super::membership::{self, Chance, LinkId, Membership};
+use super::membership::{self, Chance, Counters, LinkId, Membership, PeerState, Report};
 use super::reason::Reason;
 use super::time::Now;
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
@@ -77,7 +77,7 @@ pub enum Event {
     /// All functions that this node serves, those of before replaced. Holder and times are filled in.
     LocalFunctions(Vec<FunctionEntry>),
     /// Other entries of this node, new and removed. Holder and times are filled in.
-    Local(Delta),
+    Local(Box<Delta>),
     /// Connections of this node, for its load.
     ActiveClients(i64),
     /// A command of a client that is to run on another node.
@@ -150,7 +150,7 @@ pub enum Action {
         message: Bytes,
     },
     /// The catalog is another one now; the delta says in what.
-    CatalogChanged(Delta),
+    CatalogChanged(Box<Delta>),
     /// Something was not done, `count` times.
     Refused {
         reason: Reason,
@@ -195,6 +195,8 @@ pub struct Fabric {
     /// For nodes without a link: the peer that told of them last.
     told_by: BTreeMap<Text, Text>,
     active_clients: i64,
+    /// Messages of peers, as a STATUS tells of them.
+    counters: Counters,
     next_status: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
@@ -214,6 +216,7 @@ impl Fabric {
             publications: Publications::new(),
             told_by: BTreeMap::new(),
             active_clients: 0,
+            counters: Counters::default(),
             next_status: now.mono,
             look_around: true,
             stopping: false,
@@ -238,7 +241,7 @@ impl Fabric {
             }
             Event::Message { link, bytes } => self.message(link, &bytes, now, out),
             Event::LocalFunctions(functions) => self.local_functions(functions, now, out),
-            Event::Local(delta) => self.local(delta, now, out),
+            Event::Local(delta) => self.local(*delta, now, out),
             Event::ActiveClients(count) => self.active_clients = count,
             Event::Call(call) => self.call(*call, now, out),
             Event::CancelCall { request_id } => self.calls.forget(&request_id),
@@ -283,6 +286,26 @@ impl Fabric {
         &self.membership
     }
 
+    /// This node in the form of its peers.
+    pub fn own_state(&self, now: Now) -> PeerState {
+        PeerState {
+            node_id: self.node_id().clone(),
+            cluster_id: self.cluster_id().clone(),
+            connected: true,
+            status: "ok".into(),
+            report: Some(Report {
+                status: "ok".into(),
+                timestamp: now.wall,
+                active_clients: self.active_clients,
+                peer_count: self.catalog.nodes().count() as i64,
+                advertised_urls: self.own.advertised_urls.clone(),
+                counters: self.counters,
+                received_at: now.mono,
+            }),
+            load_score: self.active_clients as f64,
+        }
+    }
+
     /// Whether a call for `node` can be sent at all.
     pub fn reaches(&self, node: &str) -> bool {
         self.next_hop(node, &[]).is_some()
@@ -296,7 +319,15 @@ impl Fabric {
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
-            out.push(Action::CatalogChanged(gone));
+            let functions = gone.function_removals.iter().map(|k| (&k.cluster_id, &k.node_id));
+            for (cluster, node) in
+                gone.node_removals.iter().map(|k| (&k.cluster_id, &k.node_id)).chain(functions)
+            {
+                if self.catalog.node(cluster, node).is_none() {
+                    self.told_by.remove(node);
+                }
+            }
+            out.push(Action::CatalogChanged(Box::new(gone)));
         }
         self.refresh(now, out);
         if now.mono >= self.next_status {
@@ -315,7 +346,14 @@ impl Fabric {
     }
 
     fn message(&mut self, link: LinkId, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
-        match Frame::decode(bytes) {
+        let frame = Frame::decode(bytes);
+        self.counters.messages_processed += 1;
+        match &frame {
+            Ok(Frame::Status(..) | Frame::Goodbye(..)) => self.counters.server_messages += 1,
+            Ok(Frame::Answer(_)) => self.counters.rpc_responses_skipped += 1,
+            _ => self.counters.other_messages += 1,
+        }
+        match frame {
             Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
             Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
             Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),

@@ -24,6 +24,7 @@ impl Fabric {
         let own_cluster = &self.own.membership.cluster_id;
         let catalog = &self.catalog;
         let knows = |node: &str| catalog.node(own_cluster, node).is_some();
+        self.look_around = true;
         let we_dialled = dialled.is_some();
         let arrival = self.membership.opened(link, dialled, knows, now);
         if we_dialled {
@@ -105,7 +106,8 @@ impl Fabric {
                 self.membership.turned_away(link);
                 out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "refused" });
             }
-            refuse(out, Reason::TurnedAway, Some(link), text);
+            let reason = if error.code == REFUSED { Reason::TurnedAway } else { Reason::BadRequest };
+            refuse(out, reason, Some(link), text);
         } else if answer.welcomes()
             && let Some(arrival) = self.membership.acknowledged(link)
         {
@@ -142,8 +144,7 @@ impl Fabric {
         self.fail_all_calls(out);
     }
 
-    /// The state of this node as its peers and `cluster_map` see it.
-    pub fn own_status(&mut self, now: Now) -> Bytes {
+    fn own_status(&mut self, now: Now) -> Bytes {
         #[derive(Serialize)]
         struct Listed<'a> {
             name: &'a str,
@@ -166,9 +167,7 @@ impl Fabric {
         };
         let function_catalog = list(to_raw_value(&functions().map(listed).collect::<Vec<_>>()));
         let locs = list(to_raw_value(&self.own.resources));
-        let metrics = raw(
-            r#"{"messages_processed":0,"rpc_responses_skipped":0,"server_messages":0,"other_messages":0}"#,
-        );
+        let metrics = to_raw_value(&self.counters).unwrap_or_else(|_| raw("{}"));
         let mut status = Status::new(&own.node_id, &own.cluster_id, &own.instance_id, now.wall);
         status.active_clients = self.active_clients;
         status.peer_count = self.catalog.nodes().count() as i64;

@@ -9,7 +9,7 @@ impl Chance {
         Chance(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,13 +19,13 @@ impl Chance {
 
     /// `value` plus or minus up to a quarter of it.
     pub fn jittered(&mut self, value: f64) -> f64 {
-        let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let unit = (self.draw() >> 11) as f64 / (1u64 << 53) as f64;
         value * (0.75 + unit / 2.0)
     }
 
     /// An id in the form of a random UUID.
     pub fn uuid(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.draw(), self.draw());
         let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
         format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",

@@ -145,11 +145,11 @@ impl Dialling {
     }
 
     /// The node that an address is dialled for.
-    pub fn opened(&mut self, url: &Text, link: LinkId, now: Now) -> Option<Text> {
+    pub fn opened(&mut self, url: &Text, link: LinkId, now: Now) -> Text {
         let target = self.targets.entry(url.clone()).or_insert_with(|| Target::new(url.clone()));
         target.state = State::Open { link, since: now.mono };
         target.turned_away = false;
-        Some(target.node.clone())
+        target.node.clone()
     }
 
     pub fn failed(&mut self, url: &str, linked: bool, now: Now, chance: &mut Chance) {

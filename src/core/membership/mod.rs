@@ -123,7 +123,7 @@ impl Membership {
         knows: impl Fn(&str) -> bool,
         now: Now,
     ) -> Option<Arrival> {
-        let node = dialled.as_ref().and_then(|url| self.dialling.opened(url, link, now));
+        let node = dialled.as_ref().map(|url| self.dialling.opened(url, link, now));
         self.links.insert(link, Link { dialled, node: None, instance: None, opened_at: now.mono });
         let node = node.filter(|n| *n != self.own.node_id && (self.peers.contains_key(n) || knows(n)))?;
         Some(self.bind(link, node))

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{LinkId, Now, Settings, UNKNOWN_LOAD};
 use crate::core::catalog::Text;
@@ -36,7 +36,7 @@ pub struct Report {
 }
 
 /// The four counters in the metrics of a STATUS that clients are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
     pub messages_processed: i64,

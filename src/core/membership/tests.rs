@@ -1,1 +1,148 @@
+use super::*;
 
+fn own() -> Settings {
+    Settings {
+        node_id: "ws://me:1".into(),
+        cluster_id: "c1".into(),
+        instance_id: "mine".into(),
+        seeds: vec!["ws://seed:1".into()],
+        gossip_interval_seconds: 1.0,
+        goodbye_grace_seconds: 5.0,
+        dial_backoff_seconds_max: 30.0,
+        dial_parallelism_max: 2,
+    }
+}
+
+fn at(seconds: f64) -> Now {
+    Now::at(1e9, seconds)
+}
+
+fn hello<'a>(url: &'a str, instance: &'a str) -> Status<'a> {
+    Status::new(url, "c1", instance, 0.0)
+}
+
+fn nodes(urls: &[&str]) -> Vec<NodeEntry> {
+    urls.iter()
+        .map(|u| serde_json::from_str(&format!(r#"{{"node_id":"{u}","cluster_id":"c1"}}"#)).unwrap())
+        .collect()
+}
+
+fn dials(m: &mut Membership, known: &[NodeEntry], seconds: f64) -> Vec<Text> {
+    m.dials(known.iter(), at(seconds))
+}
+
+#[test]
+fn seeds_and_known_nodes_are_dialled_a_few_at_a_time() {
+    let mut m = Membership::new(own());
+    let known = nodes(&["ws://a:1", "ws://b:1", "ws://me:1", "ws://seed:1"]);
+    assert_eq!(dials(&mut m, &known, 0.0), [Text::from("ws://seed:1"), "ws://a:1".into()]);
+    assert!(dials(&mut m, &known, 1.0).is_empty());
+    m.opened(LinkId(1), Some("ws://a:1".into()), |_| true, at(1.0));
+    assert_eq!(m.speaker(LinkId(1)).map(|n| &**n), Some("ws://a:1"));
+    assert_eq!(dials(&mut m, &known, 1.0), [Text::from("ws://b:1")]);
+}
+
+#[test]
+fn failures_slow_down_without_end_and_success_starts_over() {
+    let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
+    let mut now = 0.0;
+    let mut pauses = Vec::new();
+    for _ in 0..30 {
+        assert_eq!(dials(&mut m, &[], now).len(), 1);
+        m.dial_failed("ws://seed:1", at(now), &mut chance);
+        assert!(dials(&mut m, &[], now).is_empty());
+        let next = m.next_dial().unwrap().as_secs_f64();
+        pauses.push(next - now);
+        now = next;
+    }
+    assert!(pauses[0] <= 1.25 && pauses[3] >= 6.0, "{pauses:?}");
+    assert!(pauses[10..].iter().all(|p| (22.5..=37.5).contains(p)), "{pauses:?}");
+    assert!(pauses[20] != pauses[21], "no two nodes in step");
+    assert_eq!(dials(&mut m, &[], now).len(), 1);
+    m.opened(LinkId(1), Some("ws://seed:1".into()), |_| false, at(now));
+    m.closed(LinkId(1), at(now + 60.0), &mut chance);
+    dials(&mut m, &[], now + 60.0);
+    assert!(m.next_dial().unwrap().as_secs_f64() - now - 60.0 <= 1.25);
+}
+
+#[test]
+fn a_peer_over_its_own_link_is_dialled_back_once() {
+    let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
+    let known = nodes(&["ws://a:1"]);
+    m.opened(LinkId(1), None, |_| false, at(0.0));
+    let arrival = m.status(LinkId(1), &hello("ws://a:1", "i1"), at(0.0)).unwrap();
+    assert!(arrival.new_peer && arrival.new_link && arrival.stale.is_empty());
+    assert!(dials(&mut m, &known, 0.0).contains(&"ws://a:1".into()));
+    m.dial_failed("ws://a:1", at(0.0), &mut chance);
+    assert!(!dials(&mut m, &known, 30.0).contains(&"ws://a:1".into()));
+    let lost = m.closed(LinkId(1), at(31.0), &mut chance);
+    assert_eq!(lost, Some(Lost { node: "ws://a:1".into(), last: true }));
+    m.dial_failed("ws://seed:1", at(31.0), &mut chance);
+    assert!(dials(&mut m, &known, 32.5).contains(&"ws://a:1".into()), "now it matters");
+}
+
+#[test]
+fn a_seed_under_another_name_is_one_node() {
+    let mut m = Membership::new(own());
+    dials(&mut m, &[], 0.0);
+    assert_eq!(m.opened(LinkId(1), Some("ws://seed:1".into()), |_| false, at(0.0)), None);
+    m.status(LinkId(1), &hello("ws://real:1", "i1"), at(0.0)).unwrap();
+    assert!(dials(&mut m, &nodes(&["ws://real:1"]), 1.0).is_empty());
+}
+
+#[test]
+fn a_new_instance_replaces_the_links_of_the_old_one() {
+    let mut m = Membership::new(own());
+    for (link, instance, seconds) in [(1, "i1", 0.0), (2, "i1", 1.0), (3, "i2", 2.0)] {
+        m.opened(LinkId(link), None, |_| false, at(seconds));
+        let arrival = m.status(LinkId(link), &hello("ws://a:1", instance), at(seconds)).unwrap();
+        assert_eq!(arrival.new_peer, link != 2);
+        let stale = if link == 3 { vec![LinkId(1), LinkId(2)] } else { Vec::new() };
+        assert_eq!(arrival.stale, stale);
+    }
+    assert_eq!(m.link_to("ws://a:1"), Some(LinkId(3)));
+}
+
+#[test]
+fn a_link_belongs_to_one_node_and_nobody_is_us() {
+    let mut m = Membership::new(own());
+    m.opened(LinkId(1), None, |_| false, at(0.0));
+    m.status(LinkId(1), &hello("ws://a:1", "i1"), at(0.0)).unwrap();
+    for url in ["ws://b:1", "ws://me:1", ""] {
+        let refusal = m.status(LinkId(1), &hello(url, "i1"), at(0.0)).unwrap_err();
+        assert!(refusal.closes, "{url}");
+    }
+    assert_eq!(m.speaker(LinkId(1)).map(|n| &**n), Some("ws://a:1"));
+}
+
+#[test]
+fn load_follows_the_report_its_age_and_the_link() {
+    let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
+    assert_eq!(m.load_score("ws://a:1", at(0.0)), 1000.0);
+    m.opened(LinkId(1), None, |_| false, at(0.0));
+    let mut status = hello("ws://a:1", "i1");
+    status.active_clients = 7;
+    m.status(LinkId(1), &status, at(0.0)).unwrap();
+    assert_eq!(m.load_score("ws://a:1", at(3.0)), 7.0);
+    assert_eq!(m.load_score("ws://a:1", at(3.1)), 507.0);
+    status.status = "degraded".into();
+    m.status(LinkId(1), &status, at(4.0)).unwrap();
+    assert_eq!(m.load_score("ws://a:1", at(4.0)), 1007.0);
+    m.closed(LinkId(1), at(5.0), &mut chance);
+    assert_eq!(m.load_score("ws://a:1", at(5.0)), 1007.0);
+    assert_eq!(&*m.states(at(8.0))[0].status, "disconnected");
+    assert!(m.states(at(9.5)).is_empty() && m.is_hidden("ws://a:1", at(9.5)));
+    m.opened(LinkId(2), None, |_| false, at(10.0));
+    m.status(LinkId(2), &hello("ws://a:1", "i1"), at(10.0)).unwrap();
+    assert_eq!(&*m.states(at(10.0))[0].status, "ok");
+}
+
+#[test]
+fn ids_look_like_uuids_and_differ() {
+    let mut chance = Chance::new(7);
+    let (a, b) = (chance.uuid(), chance.uuid());
+    assert_ne!(a, b);
+    let parts: Vec<usize> = a.split('-').map(str::len).collect();
+    assert_eq!(parts, [8, 4, 4, 4, 12]);
+    assert!(a.split('-').nth(2).is_some_and(|p| p.starts_with('4')));
+}
