@@ -8,6 +8,9 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+pub mod config;
+
+use std::process::ExitCode;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 

@@ -122,8 +122,11 @@ pub fn url<'a>(text: &'a str, schemes: &[&str]) -> Option<(&'a str, &'a str, Opt
         _ => (authority, None),
     };
     let bare = host.strip_prefix('[').map_or(Some(host), |h| h.strip_suffix(']'))?;
-    let is_host =
-        if host.starts_with('[') { bare.parse::<std::net::Ipv6Addr>().is_ok() } else { is_host(bare) };
+    let is_host = if host.starts_with('[') {
+        bare.parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        is_host(bare) && !bare.contains(':')
+    };
     is_host.then_some((scheme, bare, port))
 }
 
@@ -155,22 +158,17 @@ pub fn is_version(text: &str) -> bool {
     let text = text.strip_prefix('v').unwrap_or(text);
     let numbers_end = text.find(['-', '+']).unwrap_or(text.len());
     let (numbers, rest) = text.split_at(numbers_end);
-    let groups = numbers.split('.').count();
-    if groups > 3 {
+    let mut groups: Vec<&str> = numbers.split('.').collect();
+    if groups.len() > 3 || groups.iter().any(|group| group.is_empty()) {
         return false;
     }
-    let padded = format!("{numbers}{}{rest}", ".0".repeat(3 - groups));
-    // Leading zeros are allowed in the groups, which semver forbids.
-    let normal: Vec<String> = match padded.split_at(numbers.len() + 2 * (3 - groups)) {
-        (numbers, _) => numbers
-            .split('.')
-            .map(|group| {
-                let digits = group.trim_start_matches('0');
-                if digits.is_empty() && !group.is_empty() { "0".to_owned() } else { digits.to_owned() }
-            })
-            .collect(),
-    };
-    semver::Version::parse(&format!("{}{rest}", normal.join("."))).is_ok()
+    for group in &mut groups {
+        // Leading zeros are allowed here, which semver forbids.
+        let digits = group.trim_start_matches('0');
+        *group = if digits.is_empty() { "0" } else { digits };
+    }
+    groups.resize(3, "0");
+    semver::Version::parse(&format!("{}{rest}", groups.join("."))).is_ok()
 }
 
 fn elements(rows: &'static [Row], node: &Node, path: &str, faults: &mut Faults) -> Option<Value> {

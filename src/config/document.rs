@@ -3,8 +3,7 @@
 //! Nothing is judged here but syntax: which keys exist and what they may hold is the business of `check`.
 //! Syntax faults never quote the text around them, because it may be a secret.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -215,14 +214,14 @@ impl<'a> Places<'a> {
             Some(b'{') => {
                 let members =
                     serde_json::Deserializer::from_str(part).deserialize_map(Members).unwrap_or_default();
-                let mut seen = BTreeMap::new();
+                let mut seen = BTreeSet::new();
                 let mut entries = Vec::with_capacity(members.len());
                 for (key, value) in members {
                     let node = self.json_node(text, value.get(), depth + 1, faults);
-                    if seen.insert(key.to_string(), ()).is_some() {
+                    if !seen.insert(key.clone()) {
                         faults.add(&node.origin, format!("duplicate key `{key}`"));
                     }
-                    entries.push(Entry { key: key.into_owned(), origin: node.origin.clone(), node });
+                    entries.push(Entry { key, origin: node.origin.clone(), node });
                 }
                 Raw::Table(entries)
             }
@@ -249,7 +248,7 @@ impl<'a> Places<'a> {
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+    type Value = Vec<(String, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -257,8 +256,8 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-            members.push((Cow::Owned(key), value));
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
         }
         Ok(members)
     }

@@ -22,8 +22,8 @@ use super::suggest;
 use super::unserved;
 use super::value::{Layer, Setting, Value};
 
-/// Where to load from.
-#[derive(Debug, Clone, Default)]
+/// Where to load from. Not `Debug`: the environment and the overrides may hold secrets.
+#[derive(Clone, Default)]
 pub struct LoadRequest {
     /// The main file; none: defaults, environment and overrides only.
     pub path: Option<PathBuf>,
@@ -123,7 +123,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Faults> {
     let files = request.path.as_deref().map_or(Vec::new(), |path| files(path, &mut faults));
     for (rank, file) in files.iter().enumerate() {
         let source = Arc::new(source(&files, rank));
-        let Some(entries) = read(file, &source, &mut faults) else { continue };
+        let Some((_, entries)) = read(file, &source, &mut faults) else { continue };
         let is_old = form(&entries, &mut faults);
         let mut layer = Layer::new();
         match is_old {
@@ -169,6 +169,39 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Faults> {
     Ok(Loaded { settings, values, warnings, notices, legacy, files })
 }
 
+/// One file, read by itself.
+pub struct Alone {
+    pub values: Layer,
+    pub warnings: Vec<Fault>,
+    pub legacy: bool,
+    /// The text of the file.
+    pub text: String,
+}
+
+/// Reads one file without drop-ins, environment and roles, for `config convert`. Keys and types are checked, what
+/// holds between keys is not: the file may be meant for another machine.
+pub fn read_alone(path: &Path, ignore_unknown: bool) -> Result<Alone, Faults> {
+    let mut faults = Faults::default();
+    let mut alone = Alone { values: Layer::new(), warnings: Vec::new(), legacy: false, text: String::new() };
+    let files = [path.to_owned()];
+    let source = Arc::new(source(&files, 0));
+    if let Some((text, entries)) = read(path, &source, &mut faults) {
+        match form(&entries, &mut faults) {
+            Form::Old => {
+                let warnings = &mut alone.warnings;
+                let mut reading = legacy::Reading { faults: &mut faults, warnings, ignore_unknown };
+                alone.values = legacy::read(&entries, &mut reading);
+                legacy::add_defaults(&mut alone.values);
+                alone.legacy = true;
+            }
+            Form::New => check::table(Settings::ROWS, &entries, "", "", &mut alone.values, &mut faults),
+            Form::Mixed => {}
+        }
+        alone.text = text;
+    }
+    if faults.is_empty() { Ok(alone) } else { Err(faults.sorted()) }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     Old,
@@ -199,8 +232,8 @@ fn files(path: &Path, faults: &mut Faults) -> Vec<PathBuf> {
 }
 
 fn source(files: &[PathBuf], rank: usize) -> Source {
-    let path = &files[rank];
-    let base = files[0].parent().unwrap_or(Path::new(""));
+    let path = files.get(rank).map_or(Path::new(""), PathBuf::as_path);
+    let base = files.first().and_then(|main| main.parent()).unwrap_or(Path::new(""));
     let short = path.strip_prefix(base).unwrap_or(path).display().to_string();
     Source { path: path.display().to_string(), short, rank }
 }
@@ -221,7 +254,7 @@ fn whole_file(origin: &Origin) -> Origin {
 }
 
 /// The entries of a file; `None` if it cannot be read, which has been told.
-fn read(path: &Path, source: &Arc<Source>, faults: &mut Faults) -> Option<Vec<Entry>> {
+fn read(path: &Path, source: &Arc<Source>, faults: &mut Faults) -> Option<(String, Vec<Entry>)> {
     let whole = Origin::File(Place { source: source.clone(), line: 0, column: 0, old_key: None });
     let extension = path.extension().and_then(|ext| ext.to_str()).unwrap_or_default();
     if !matches!(extension, "toml" | "tml" | "json") {
@@ -256,7 +289,7 @@ fn read(path: &Path, source: &Arc<Source>, faults: &mut Faults) -> Option<Vec<En
         _ => document::toml(&text, source, faults),
     };
     // What a broken file seems to say is not judged any further.
-    (faults.0.len() == before).then_some(entries)
+    (faults.0.len() == before).then_some((text, entries))
 }
 
 /// Whether the entries are those of an old or of a new file; a mixture is told key by key.
@@ -284,11 +317,8 @@ fn form(entries: &[Entry], faults: &mut Faults) -> Form {
     );
     for entry in old {
         if let Some(flat) = legacy::flat(&entry.key) {
-            let text = format!(
-                "`{}` is a key of the old flat format; write: {}",
-                entry.key,
-                flat.write(&entry.node)
-            );
+            let text =
+                format!("`{}` is a key of the old flat format; {}", entry.key, flat.write(&entry.node));
             faults.add(&entry.origin, text);
         }
     }
@@ -343,10 +373,12 @@ fn set(path: &str, text: &str, origin: &Origin, layer: &mut Layer, faults: &mut 
     let (table, name) = path.rsplit_once('.').unwrap_or(("", path));
     let node = document::Node { raw: document::Raw::Text("...".into()), origin: origin.clone() };
     let (rows, known) = rows(table);
-    let message = match path.split('.').nth(known.split('.').filter(|part| !part.is_empty()).count()) {
-        Some(missing) if known != table => suggest::unknown_key(rows, &known, missing, &node, true),
-        _ if rows.iter().any(|row| row.name == name) => format!("`{path}` is a table; set one of its keys"),
-        _ => suggest::unknown_key(rows, table, name, &node, false),
+    let depth = known.split('.').filter(|part| !part.is_empty()).count();
+    let missing = path.split('.').nth(depth).unwrap_or(name);
+    let message = match rows.iter().find(|row| row.name == missing).map(|row| row.kind) {
+        Some(Kind::Table(_)) => format!("`{path}` is a table; set one of its keys"),
+        Some(_) => format!("`{}` is set as a whole, as in a file", join(&known, missing)),
+        None => suggest::unknown_key(rows, &known, missing, &node, known != table),
     };
     faults.add(origin, message);
 }

@@ -10,6 +10,7 @@ mod document;
 mod fault;
 mod legacy;
 mod load;
+mod render;
 mod role;
 mod schema;
 mod secret;
@@ -21,7 +22,8 @@ mod unserved;
 mod value;
 
 pub use fault::{Fault, Faults, Origin, Place, Source};
-pub use load::{LoadRequest, Loaded, load};
+pub use load::{Alone, LoadRequest, Loaded, load, read_alone};
+pub use render::{Show, convert, example, show};
 pub use schema::{Key, Kind, Reload, Row, Rule, Words, key, schema};
 pub use settings::*;
 pub use units::{duration_text, size_text};

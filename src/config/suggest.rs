@@ -20,10 +20,7 @@ pub fn unknown_key(rows: &'static [Row], table: &str, name: &str, node: &Node, i
             return format!("unknown {what} `{path}`; `{name}` belongs to {}", elsewhere.join(", "));
         }
         if let Some(flat) = legacy::flat(name) {
-            return format!(
-                "`{path}`: `{name}` is a key of the old flat format; write: {}",
-                flat.write(node)
-            );
+            return format!("`{path}`: `{name}` is a key of the old flat format; {}", flat.write(node));
         }
     }
     if !same_table.is_empty() {

@@ -47,7 +47,8 @@ pub fn unserved() -> Vec<(&'static str, &'static str)> {
 /// Refused is a key of a missing module that a file, the environment, an option or a role sets to something other
 /// than its default, unless the module is switched off. Not refused are built-in defaults and those of the old
 /// format. One default asks for a missing module: `monitoring.enabled = true`. By itself, or by role, it is worth a
-/// notice only; written out it is refused, and so is any other monitoring key that is set while it holds.
+/// notice only, and so are keys that merely shape monitoring (`host`, `cors`); refused is who asks for it, by
+/// writing `enabled = true`, a port or a port file.
 pub fn refuse_unserved(loaded: &Loaded) -> Option<Faults> {
     let faults: Vec<Fault> = wanted(&loaded.settings, &loaded.values)
         .into_iter()
@@ -89,13 +90,16 @@ fn wanted(settings: &Settings, values: &Layer) -> Vec<(Origin, &'static str, &'s
         let asked = setting.origin.is_written() || matches!(setting.origin, Origin::Role(_));
         let default = super::schema::key(key).and_then(|key| key.row.default_value());
         let is_default = default.as_ref() == Some(&setting.value);
-        let is_monitoring =
-            key == "monitoring.enabled" && settings.monitoring.enabled && setting.origin.is_written();
+        let is_wanted = match key {
+            "monitoring.enabled" => settings.monitoring.enabled && setting.origin.is_written(),
+            "monitoring.port" | "monitoring.port_file" => !is_default,
+            key => !is_default && !key.starts_with("monitoring."),
+        };
         let is_off = MISSING.iter().any(|missing| {
             missing.module == module
                 && missing.switch.is_some_and(|(switch, off)| off.contains(&word_of(values, switch).as_str()))
         });
-        if asked && (!is_default || is_monitoring) && !is_off {
+        if asked && is_wanted && !is_off {
             found.push((setting.origin.clone(), key, module));
         }
     }

@@ -274,12 +274,12 @@ fn put(entries: &mut Vec<Entry>, name: &str, node: Node, origin: &Origin) {
 /// `{a = x, b = y}` as `[{key = a, value = x}, {key = b, value = y}]`.
 fn pairs(member: Option<&Entry>, key: &str, value: &str, reading: &mut Reading<'_>) -> Node {
     let Some(member) = member else {
-        return Node { raw: Raw::List(Vec::new()), origin: Origin::Default };
+        return empty(Origin::Default);
     };
     let Raw::Table(entries) = &member.node.raw else {
         let text = format!("`{}` is {}; expected a table", member.key, member.node.kind());
         reading.faults.add(&member.node.origin, text);
-        return Node { raw: Raw::List(Vec::new()), origin: member.origin.clone() };
+        return empty(member.origin.clone());
     };
     let items = entries.iter().map(|entry| {
         let mut item = Vec::new();
@@ -298,7 +298,7 @@ fn joined(a: Node, b: Node) -> Node {
         }
         _ => None,
     };
-    let (Raw::List(mut items), Raw::List(more)) = (a.raw, b.raw) else { return b_empty(a.origin) };
+    let (Raw::List(mut items), Raw::List(more)) = (a.raw, b.raw) else { return empty(a.origin) };
     for item in more {
         let same = items.iter_mut().find(|other| name(other) == name(&item));
         match (same, item.raw) {
@@ -311,7 +311,7 @@ fn joined(a: Node, b: Node) -> Node {
     Node { raw: Raw::List(items), origin: a.origin }
 }
 
-fn b_empty(origin: Origin) -> Node {
+fn empty(origin: Origin) -> Node {
     Node { raw: Raw::List(Vec::new()), origin }
 }
 

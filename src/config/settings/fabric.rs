@@ -177,7 +177,7 @@ table! {
         public_key: String = "", Kind::Text(Rule::Hex32), Live, "The key as 64 hexadecimal digits.";
         public_key_file: String = "", TEXT, Live, "File with the key, PEM or 64 hexadecimal digits.";
         key_id: String = "", TEXT, Live, "Id of the key; empty: route_key_ and 16 digits of its hash.";
-        primary: bool = false, BOOL, Live, "Whether it is tried first.";
+        primary: bool = true, BOOL, Live, "Whether it is tried before other keys of the cluster.";
         expires_at: Option<f64> = none, Kind::Time, Live, "Until when it is accepted; absent: without end.";
     }
 }

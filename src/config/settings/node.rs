@@ -172,7 +172,7 @@ table! {
         protocol: Protocol = required, Kind::Word(&Protocol::WORDS), Restart, "What is spoken: ws, wss, tcp or tcps.";
         host: String = "127.0.0.1", HOST, Restart, "Address or name to bind.";
         port: u16 = 0, PORT, Restart, "Port to bind; 0: a free one.";
-        class: LinkClass = "any", Kind::Word(&LinkClass::WORDS), Restart, "Who may connect: client, internal or any.";
+        class: LinkClass = "client", Kind::Word(&LinkClass::WORDS), Restart, "Who may connect: client, internal or any.";
     }
 }
 

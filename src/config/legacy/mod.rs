@@ -6,12 +6,12 @@
 
 mod object;
 
-use super::check;
-use super::document::{Entry, Node, Raw};
-use super::fault::{Fault, Faults, Origin};
-use super::schema::{self, Kind};
-use super::suggest;
-use super::value::{Layer, Setting, Value};
+use crate::config::check;
+use crate::config::document::{Entry, Node, Raw};
+use crate::config::fault::{Fault, Faults, Origin};
+use crate::config::schema::{self, Kind};
+use crate::config::suggest;
+use crate::config::value::{Layer, Setting, Value};
 
 /// A key of the old format and what became of it.
 pub struct Flat {
@@ -118,13 +118,13 @@ pub fn add_defaults(layer: &mut Layer) {
             Some(Value::Int(port)) => u16::try_from(*port).unwrap_or(0),
             _ => 0,
         };
-        let id = format!("{:?}", super::settings::url_of(&text("listen.host"), port));
+        let id = format!("{:?}", crate::config::settings::url_of(&text("listen.host"), port));
         put_default(layer, "node.id", &id);
     }
 }
 
 /// Old defaults that are unsafe, with the key that changes them.
-pub fn unsafe_defaults(layer: &Layer, settings: &super::settings::Settings) -> Vec<String> {
+pub fn unsafe_defaults(layer: &Layer, settings: &crate::config::settings::Settings) -> Vec<String> {
     let is_old = |key: &str| layer.get(key).is_some_and(|s| s.origin == Origin::OldDefault);
     let mut out = Vec::new();
     let mut warn = |told: bool, text: &str| {
@@ -133,13 +133,13 @@ pub fn unsafe_defaults(layer: &Layer, settings: &super::settings::Settings) -> V
         }
     };
     let s = settings;
-    let away = !super::checks::is_loopback(&s.monitoring.host);
+    let away = !crate::config::checks::is_loopback(&s.monitoring.host);
     warn(
         s.monitoring.enabled && away && is_old("monitoring.host"),
         "monitoring is served to other machines; set `monitoring.host` to change that",
     );
     warn(
-        s.persistence.mode == super::settings::PersistenceMode::Fjall && is_old("persistence.dir"),
+        s.persistence.mode == crate::config::settings::PersistenceMode::Fjall && is_old("persistence.dir"),
         "state is kept in /tmp/mpreg_data, where others may write; set `persistence.dir`",
     );
     warn(
@@ -167,7 +167,7 @@ pub fn unsafe_defaults(layer: &Layer, settings: &super::settings::Settings) -> V
         "clients with an unknown token are served as anonymous; set `tenants.reject_unknown = true`",
     );
     warn(
-        s.federation.mode != super::settings::FederationMode::StrictIsolation
+        s.federation.mode != crate::config::settings::FederationMode::StrictIsolation
             && is_old("federation.security.require_encryption"),
         "other clusters need neither encryption nor a certificate; set `federation.security.require_encryption` \
          and `federation.security.require_mutual_auth`",
@@ -179,21 +179,18 @@ impl Flat {
     /// How the key is written in the new form.
     pub fn write(&self, node: &Node) -> String {
         let value = match (&node.raw, self.form) {
-            (Raw::Text(text), Form::Texts) => format!("[{text:?}]"),
+            (Raw::Text(_), Form::Texts) => format!("[{node}]"),
+            (Raw::List(items), Form::Texts) => {
+                let items: Vec<String> = items.iter().map(Node::to_string).collect();
+                format!("[{}]", items.join(", "))
+            }
             (Raw::Bool(b), Form::AllowOrDeny) => format!("{:?}", if *b { "allow" } else { "deny" }),
-            (
-                Raw::Bool(_) | Raw::Int(_) | Raw::Float(_) | Raw::Text(_),
-                Form::Bool | Form::Text | Form::Seconds(_),
-            )
-            | (
-                Raw::Bool(_) | Raw::Int(_) | Raw::Float(_) | Raw::Text(_),
-                Form::Count(_) | Form::Port | Form::Degrees,
-            ) => node.to_string(),
+            (Raw::Bool(_) | Raw::Int(_) | Raw::Float(_) | Raw::Text(_), _) => node.to_string(),
             _ => "...".to_owned(),
         };
         let is_table = schema::key(self.key).is_none_or(|key| matches!(key.row.kind, Kind::Tables(_)));
         if is_table {
-            return format!("[{}]", self.key);
+            return format!("write [{}]", self.key);
         }
         let role = match (self.name, &node.raw) {
             ("discovery_resolver_mode", Raw::Bool(true)) => "      (or role = \"resolver\")",
@@ -202,8 +199,10 @@ impl Flat {
             _ => "",
         };
         match self.key.rsplit_once('.') {
-            Some((table, last)) => format!("`{}` as  [{table}]  {last} = {value}{role}", self.key),
-            None => format!("{} = {value}", self.key),
+            Some((table, last)) => {
+                format!("it is `{}` now; write:  [{table}]  {last} = {value}{role}", self.key)
+            }
+            None => format!("it is `{}` now; write:  {} = {value}", self.key, self.key),
         }
     }
 
@@ -325,7 +324,7 @@ fn put_default(layer: &mut Layer, key: &str, toml: &str) {
     }
     let mut faults = Faults::default();
     let origin = Origin::OldDefault;
-    let value = super::document::toml_value(toml, &origin)
+    let value = crate::config::document::toml_value(toml, &origin)
         .ok()
         .zip(schema::key(key))
         .and_then(|(node, key)| check::value(key.row, &node, &key.path, &mut faults));
@@ -338,7 +337,6 @@ fn put_default(layer: &mut Layer, key: &str, toml: &str) {
 const OLD_DEFAULTS: &[(&str, &str)] = &[
     ("node.name", "\"NO NAME PROVIDED\""),
     ("listen.port_range", "\"10000-10199\""),
-    ("monitoring.host", "\"127.0.0.1\""),
     ("monitoring.port_fallback", "true"),
     ("federation.security.require_mutual_auth", "false"),
     ("federation.security.require_encryption", "false"),

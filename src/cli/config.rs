@@ -1,0 +1,192 @@
+//! `mpreg config`: check, show, convert and example (cli-config 4.10).
+//!
+//! The verbs are functions of their parameters that say what to print and how to end; nothing is started, and no
+//! file is written. Reasons go to stderr, results to stdout.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use crate::config::{self, Fault, Faults, LoadRequest, Show};
+
+/// Look at the configuration of a node without starting one
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "config")]
+pub struct ConfigCommand {
+    #[argh(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+/// The verbs of `config`.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub enum ConfigVerb {
+    Check(CheckCommand),
+    Show(ShowCommand),
+    Convert(ConvertCommand),
+    Example(ExampleCommand),
+}
+
+/// Tell everything that is wrong with a configuration
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "check")]
+pub struct CheckCommand {
+    /// the file; by default /etc/mpreg/server.toml
+    #[argh(positional)]
+    pub path: Option<PathBuf>,
+    /// set a key, as in --set dns.port=5353
+    #[argh(option, arg_name = "key=value")]
+    pub set: Vec<String>,
+    /// ignore unknown keys of the old flat format
+    #[argh(switch)]
+    pub legacy_ignore_unknown: bool,
+}
+
+/// Print the settings as TOML, with the origin of each
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "show")]
+pub struct ShowCommand {
+    /// the file; by default /etc/mpreg/server.toml
+    #[argh(positional)]
+    pub path: Option<PathBuf>,
+    /// print every key; otherwise only those that are set
+    #[argh(switch)]
+    pub effective: bool,
+    /// leave out where secrets are kept, too; the secrets themselves are never printed
+    #[argh(switch)]
+    pub redact: bool,
+    /// set a key, as in --set dns.port=5353
+    #[argh(option, arg_name = "key=value")]
+    pub set: Vec<String>,
+    /// ignore unknown keys of the old flat format
+    #[argh(switch)]
+    pub legacy_ignore_unknown: bool,
+}
+
+/// Print a file of the old flat format in the new form, with its secrets
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "convert")]
+pub struct ConvertCommand {
+    /// the old file
+    #[argh(positional)]
+    pub old: PathBuf,
+    /// ignore unknown keys of the old flat format
+    #[argh(switch)]
+    pub legacy_ignore_unknown: bool,
+}
+
+/// Print a file with every key, its meaning and its default
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "example")]
+pub struct ExampleCommand {}
+
+/// What a verb prints, and the exit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Printed {
+    pub stdout: String,
+    pub stderr: String,
+    pub status: u8,
+}
+
+impl ConfigCommand {
+    pub fn run(self) -> ExitCode {
+        match self.verb {
+            ConfigVerb::Check(c) => match request(c.path, &c.set, c.legacy_ignore_unknown) {
+                Ok(request) => check(&request),
+                Err(usage) => usage,
+            },
+            ConfigVerb::Show(c) => match request(c.path, &c.set, c.legacy_ignore_unknown) {
+                Ok(request) => show(&request, Show { all: c.effective, redact: c.redact }),
+                Err(usage) => usage,
+            },
+            ConfigVerb::Convert(c) => {
+                let by_environment =
+                    std::env::var("MPREG_LEGACY_IGNORE_UNKNOWN").is_ok_and(|value| value == "1");
+                convert(&c.old, c.legacy_ignore_unknown || by_environment)
+            }
+            ConfigVerb::Example(_) => example(),
+        }
+        .print()
+    }
+}
+
+impl Printed {
+    /// Writes both streams; a reader that went away is no failure of ours.
+    pub fn print(&self) -> ExitCode {
+        let _ = std::io::stderr().write_all(self.stderr.as_bytes());
+        let _ = std::io::stdout().write_all(self.stdout.as_bytes());
+        ExitCode::from(self.status)
+    }
+}
+
+/// The request for the process's own environment, a file and `--set KEY=VALUE` options.
+pub fn request(path: Option<PathBuf>, set: &[String], ignore_unknown: bool) -> Result<LoadRequest, Printed> {
+    let mut request = LoadRequest::of_process(Some(path.unwrap_or_else(|| DEFAULT_PATH.into())));
+    request.legacy_ignore_unknown = ignore_unknown;
+    for option in set {
+        let Some((key, value)) = option.split_once('=') else {
+            let stderr = format!("--set takes KEY=VALUE, as in --set dns.port=5353; got \"{option}\"\n");
+            return Err(Printed { stdout: String::new(), stderr, status: USAGE });
+        };
+        let key = key.trim();
+        request.overrides.push((key.to_owned(), value.to_owned(), format!("--set {key}")));
+    }
+    Ok(request)
+}
+
+/// All faults, warnings and notices; 0 or 78.
+pub fn check(request: &LoadRequest) -> Printed {
+    match config::load(request) {
+        Ok(loaded) => {
+            let mut stderr = told("warning", &loaded.warnings);
+            stderr += &told("notice", &loaded.notices);
+            let files: Vec<String> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+            Printed { stdout: format!("no errors in {}\n", files.join(", ")), stderr, status: 0 }
+        }
+        Err(faults) => refused(&faults),
+    }
+}
+
+/// The settings with their origins, as TOML that loads as the same settings (but for secrets, which are left out).
+pub fn show(request: &LoadRequest, how: Show) -> Printed {
+    match config::load(request) {
+        Ok(loaded) => Printed { stdout: config::show(&loaded.values, how), stderr: String::new(), status: 0 },
+        Err(faults) => refused(&faults),
+    }
+}
+
+/// An old file in the new form; a new file as it is.
+pub fn convert(path: &Path, ignore_unknown: bool) -> Printed {
+    match config::read_alone(path, ignore_unknown) {
+        Ok(alone) => {
+            let is_toml = path.extension().is_none_or(|extension| extension != "json");
+            let stdout = if alone.legacy || !is_toml { config::convert(&alone.values) } else { alone.text };
+            Printed { stdout, stderr: told("warning", &alone.warnings), status: 0 }
+        }
+        Err(faults) => refused(&faults),
+    }
+}
+
+/// The full commented file.
+pub fn example() -> Printed {
+    Printed { stdout: config::example(), stderr: String::new(), status: 0 }
+}
+
+/// Faults as they are told at a start: on stderr, with status 78.
+pub fn refused(faults: &Faults) -> Printed {
+    Printed { stdout: String::new(), stderr: faults.to_string(), status: CONFIGURATION }
+}
+
+/// One line for each, after `word`.
+pub fn told(word: &str, findings: &[Fault]) -> String {
+    findings.iter().map(|finding| format!("{word}: {finding}\n")).collect()
+}
+
+/// Where the package puts the file.
+pub const DEFAULT_PATH: &str = "/etc/mpreg/server.toml";
+
+/// Exit statuses of cli-config 4.9.
+pub const USAGE: u8 = 2;
+pub const CONFIGURATION: u8 = 78;
