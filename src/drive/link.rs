@@ -1,10 +1,10 @@
 //! One accepted or dialled connection, its framing hidden: messages in, messages out.
 //!
 //! A link belongs to one task, which polls it; there is no lock, no split and no task behind it. Promises: what is
-//! sent waits in memory until `poll_flush` and then leaves in one system call per wake-up; an idle link costs
-//! 6.3 KB with its task, or 1.6 KB with TCP framing; what a stranger announces costs no resident memory before it arrives; what is too large or not the
-//! protocol is refused with a close code that the peer gets to see. Never decides what a message means, and never
-//! limits what waits to be sent: its owner asks `outbound_bytes` for that.
+//! sent waits in memory until `poll_flush` and then leaves in one system call per wake-up; an idle link costs 6.3 KB
+//! with its task, or 1.6 KB with TCP framing; what a stranger announces costs no resident memory before it arrives;
+//! what is too large or not the protocol is refused with a close code that the peer gets to see. Never decides what a
+//! message means, and never limits what waits to be sent: its owner asks `outbound_bytes` for that.
 
 use std::fmt;
 use std::future::poll_fn;
