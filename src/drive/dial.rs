@@ -86,7 +86,7 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 async fn connect(url: &str, settings: &DialSettings) -> Result<Link, DialError> {
     let target = Target::parse(url)?;
     let addresses = resolve(&target.host, target.port).await.map_err(|error| target.unresolved(error))?;
-    let socket = connect_first(&target, addresses).await?;
+    let socket = connect_first(&target, addresses, settings.connect_timeout).await?;
     let mut stream = match target.protocol.is_tls() {
         false => ByteStream::Plain(socket),
         true => start_tls(&target, socket, settings).await?,
@@ -98,14 +98,21 @@ async fn connect(url: &str, settings: &DialSettings) -> Result<Link, DialError> 
     Ok(Link::new(stream, target.protocol, Role::Client, already_read, settings.limits))
 }
 
-async fn connect_first(target: &Target, addresses: Vec<SocketAddr>) -> Result<Async<TcpStream>, DialError> {
+/// Each address gets its share of the time, so that one that swallows packets does not cost the others.
+async fn connect_first(
+    target: &Target,
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+) -> Result<Async<TcpStream>, DialError> {
     let mut fault = target.unresolved(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     for address in addresses {
-        let connected = Async::<TcpStream>::connect(address).await.and_then(|socket| {
-            prepare_socket(&socket)?;
-            Ok(socket)
-        });
-        match connected {
+        let give_up = async {
+            Timer::after(share).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        let connected = future::or(Async::<TcpStream>::connect(address), give_up).await;
+        match connected.and_then(|socket| prepare_socket(&socket).map(|()| socket)) {
             Ok(socket) => return Ok(socket),
             Err(error) => fault = DialError::Connect { address, error },
         }

@@ -18,7 +18,8 @@ use super::link::{Link, LinkLimits, Protocol};
 use super::listen::Accepted;
 use super::stream::{ByteStream, prepare_socket};
 use super::tls::TlsIdentity;
-use super::upgrade::{Head, HeadError, HttpRefusal, UpgradeRequest};
+pub use super::upgrade::HttpRefusal;
+use super::upgrade::{Head, HeadError, UpgradeRequest};
 use crate::core::reason::Reason;
 
 /// How an endpoint turns sockets into links.

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -44,6 +44,8 @@ pub struct Listener {
     address: SocketAddr,
     settings: EndpointSettings,
     pauses: AtomicU64,
+    /// Since the last connection accepting has failed, and that was said.
+    starved: AtomicBool,
 }
 
 /// A connection before its handshake.
@@ -69,6 +71,7 @@ impl Listener {
                         socket: Async::new(socket)?,
                         settings: endpoint.clone(),
                         pauses: AtomicU64::new(0),
+                        starved: AtomicBool::new(false),
                     });
                 }
                 Err(e) => fault = io::Error::new(e.kind(), format!("{address}: {e}")),
@@ -93,16 +96,17 @@ impl Listener {
 
     /// The next connection. May be dropped and called again at any time without losing one.
     pub async fn accept(&self) -> Accepted {
-        let mut complained = false;
         loop {
             match self.socket.accept().await {
-                Ok((stream, address)) => return Accepted { stream, address },
+                Ok((stream, address)) => {
+                    self.starved.store(false, Ordering::Relaxed);
+                    return Accepted { stream, address };
+                }
                 Err(e) if concerns_one_connection(&e) => {}
                 Err(e) => {
                     self.pauses.fetch_add(1, Ordering::Relaxed);
-                    if !complained {
+                    if !self.starved.swap(true, Ordering::Relaxed) {
                         log::warn!("cannot accept connections on {}, trying again: {e}", self.address);
-                        complained = true;
                     }
                     Timer::after(PAUSE).await;
                 }

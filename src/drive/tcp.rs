@@ -19,6 +19,8 @@ pub(super) struct TcpFraming {
     read_bytes_min: usize,
     /// Size of the next read; grows while the peer has more than we ask for.
     read_bytes: usize,
+    /// Taken since the last `Pending`.
+    turn_bytes: usize,
 }
 
 impl TcpFraming {
@@ -29,6 +31,7 @@ impl TcpFraming {
             message_bytes_max: limits.message_bytes_max,
             read_bytes_min,
             read_bytes: read_bytes_min,
+            turn_bytes: 0,
         }
     }
 
@@ -37,12 +40,12 @@ impl TcpFraming {
         stream: &mut ByteStream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Incoming, LinkError>> {
-        let mut turn_bytes = 0;
         loop {
             if let Some(message) = self.next_message()? {
                 return Poll::Ready(Ok(Incoming::Message(message)));
             }
-            if turn_bytes >= TURN_BYTES_MAX {
+            if self.turn_bytes >= TURN_BYTES_MAX {
+                self.turn_bytes = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -64,13 +67,14 @@ impl TcpFraming {
                     }));
                 }
                 Poll::Ready(Ok(count)) => {
-                    turn_bytes += count;
+                    self.turn_bytes += count;
                     if count == self.read_bytes {
                         self.read_bytes = READ_BYTES_MAX.max(self.read_bytes_min);
                     }
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(LinkError::Io(e))),
                 Poll::Pending => {
+                    self.turn_bytes = 0;
                     self.read_bytes = self.read_bytes_min;
                     if self.input.is_empty() {
                         self.input = BytesMut::new();

@@ -154,12 +154,11 @@ impl Head {
 }
 
 impl UpgradeRequest {
-    /// The first value of a header, if it is text.
+    /// The first value of a header. Bytes that are no text are replaced and not left out: a credential that nobody
+    /// can know must not pass for no credential.
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| String::from_utf8(value.clone()).ok())
+        let (_, value) = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name))?;
+        Some(String::from_utf8_lossy(value).into_owned())
     }
 
     /// The answer that makes a WebSocket of the connection.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mpreg::drive::dial::{DialError, DialSettings, dial};
 use mpreg::drive::handshake::accept_link;
-use mpreg::drive::link::Protocol;
+use mpreg::drive::link::{Link, Protocol};
 use mpreg::drive::listen::{EndpointClass, EndpointSettings, Listener};
 use smol::net::TcpStream;
 
@@ -110,6 +110,8 @@ fn a_port_in_use_is_an_error_and_a_port_just_closed_is_not() {
 #[test]
 fn handshakes_may_run_on_any_executor() {
     fn needs_send<F: Future + Send>(_: F) {}
+    fn is_send<T: Send>() {}
+    is_send::<Link>();
     let (listener, settings) = bind(Protocol::Ws, None);
     let dial_settings = DialSettings::default();
     needs_send(dial("ws://127.0.0.1:1", &dial_settings));

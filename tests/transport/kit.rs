@@ -36,6 +36,7 @@ pub enum End {
     Closed(u16, String),
     TooLarge,
     Protocol,
+    AnswersUnread,
     Io,
     Handshake(Reason),
 }
@@ -68,19 +69,18 @@ impl Server {
                         let accepted = listener.accept().await;
                         let (state, settings) = (shared.clone(), settings.clone());
                         let connection = async move {
-                            let end = match accept_link(accepted, &settings, authorize).await {
+                            match accept_link(accepted, &settings, authorize).await {
                                 Ok((mut link, peer)) => {
                                     state.borrow_mut().peers.push(peer);
                                     let end = echo(&mut link).await;
+                                    state.borrow_mut().ends.push(end);
                                     let _ = poll_fn(|cx| link.poll_close(cx)).await;
-                                    end
                                 }
                                 Err(e) => {
                                     assert!(!e.to_string().is_empty());
-                                    End::Handshake(e.reason())
+                                    state.borrow_mut().ends.push(End::Handshake(e.reason()));
                                 }
-                            };
-                            state.borrow_mut().ends.push(end);
+                            }
                         };
                         connections.spawn(connection).detach();
                     }
@@ -140,6 +140,7 @@ pub async fn echo(link: &mut Link) -> End {
         Ok(end) => end,
         Err(LinkError::TooLarge { .. }) => End::TooLarge,
         Err(LinkError::Protocol(_)) => End::Protocol,
+        Err(LinkError::AnswersUnread) => End::AnswersUnread,
         Err(LinkError::Io(_) | LinkError::Closed) => End::Io,
     }
 }

@@ -213,6 +213,22 @@ fn announced_giants_are_refused_at_once_and_the_peer_is_told() {
 }
 
 #[test]
+fn a_flood_of_pings_whose_answers_are_not_read_ends_the_link() {
+    run(async |ex| {
+        let server = Server::start(ex, Protocol::Ws, None);
+        let raw = Raw::upgraded(&server).await;
+        let pings = frame(9, &[b'p'; 125]).repeat(1000);
+        let mut stream = raw.stream.clone();
+        let flood = async {
+            while stream.write_all(&pings).await.is_ok() {}
+            // What the server does when it is done is its own business here.
+            std::future::pending().await
+        };
+        future::or(server.ended(|end| *end == End::AnswersUnread), flood).await;
+    });
+}
+
+#[test]
 fn the_sum_of_fragments_counts() {
     run(async |ex| {
         let server = Server::start(ex, Protocol::Ws, None);
