@@ -129,7 +129,10 @@ impl<T> Group<T> {
         Group {
             functions: functions
                 .into_iter()
-                .map(|function| Served { function, waiting: BTreeSet::new(), calls: 0, failures: 0 })
+                .map(|mut function| {
+                    function.timeout = function.timeout.min(TIMEOUT_MAX);
+                    Served { function, waiting: BTreeSet::new(), calls: 0, failures: 0 }
+                })
                 .collect(),
             instances: (0..instances.max(1)).map(|_| instance()).collect(),
             calls: BTreeMap::new(),
@@ -497,6 +500,8 @@ impl<T> Group<T> {
     }
 }
 
+/// As good as no limit, and far from where sums of durations overflow.
+const TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How soon a restart must be due for a call to wait for it: longer, and the caller is better off knowing.
 const START_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long past its deadline an answer may come, at least, before the instance counts as stuck.

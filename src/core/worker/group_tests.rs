@@ -97,6 +97,16 @@ fn deadline_of_the_caller_or_of_the_function_whichever_is_shorter() {
 }
 
 #[test]
+fn a_timeout_without_measure_is_no_overflow() {
+    let endless = Function { timeout: Duration::MAX, ..function("f", 1) };
+    let mut g = Group::new(vec![endless], 1, Duration::MAX, 1);
+    g.instance_up(at(0.0), 0);
+    let id = g.submit(at(1.0), 0, Duration::MAX, 1);
+    g.cancel(id);
+    assert_eq!(g.answered(0, id, false), None);
+}
+
+#[test]
 fn text_of_a_timeout_names_the_function() {
     let mut g = group(1, 1);
     g.submit(at(0.0), 0, Duration::from_millis(500), 1);

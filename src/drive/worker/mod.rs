@@ -10,6 +10,8 @@
 //! - It answers one line, in any order, with the `id` and a `result` or an `error` with a `message`.
 //! - `{"jsonrpc":"2.0","method":"$/cancel","params":{"id":<number>}}` says that nobody waits for that call any
 //!   longer. It may be ignored; to answer it early frees the place that the call keeps.
+//! - A worker whose every place of a function is taken by calls that ended at least ten seconds ago is stuck; it is
+//!   killed and started again, as is one that closes its stdout or does not take a request.
 //! - The end of stdin means that the node has gone, also by a crash or `kill -9`: end then.
 //! - SIGTERM to its process group means the same; what is left after the node's grace is killed.
 //! - Its environment is what was declared plus PATH, HOME, LANG, LC_ALL and TZ; it writes no core dumps and may

@@ -241,6 +241,25 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_may_run_as_another_user_if_the_daemon_is_root() {
+        if !rustix::process::getuid().is_root() {
+            return;
+        }
+        smol::block_on(async {
+            let script = "echo $(id -u) $(id -G) $USER $HOME";
+            let Ok((process, mut pipes)) = command(&["/bin/sh", "-c", script], Some("daemon")).start() else {
+                panic!("no shell")
+            };
+            let mut said = String::new();
+            smol::io::AsyncReadExt::read_to_string(&mut pipes.stdout, &mut said).await.unwrap();
+            let account = Account::find("daemon").unwrap();
+            let (uid, gid) = (account.uid, account.gid);
+            assert_eq!(said.trim(), format!("{uid} {gid} daemon {}", account.home));
+            process.ended().await;
+        });
+    }
+
+    #[test]
     fn an_end_is_noticed_with_and_without_a_pidfd() {
         smol::block_on(async {
             for with_pidfd in [true, false] {
