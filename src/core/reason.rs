@@ -57,6 +57,10 @@ reasons! {
     ResultTooLarge "result_too_large" "An answer was larger than listen.max_message." "Return less at once, or raise listen.max_message.";
     PolicyDenied "policy_denied" "Namespace policy hides something from its viewer." "See namespace_status for the rule that decided.";
     RateLimited "rate_limited" "A viewer asked more often than discovery.rate_limit allows." "Ask less often, or raise discovery.rate_limit.requests.";
+    BudgetShared "budget_shared" "More viewers asked than discovery.rate_limit.max_keys; the latest share one budget." "Raise discovery.rate_limit.max_keys.";
+    PageListEvicted "page_list_evicted" "A list that waited for its next page was dropped for lack of room; the next page is cut from a new one." "Nothing, unless it happens often: then clients open lists without reading them.";
+    SummaryMalformed "summary_malformed" "A received summary message could not be read." "See the log for the cluster that sends it.";
+    SummaryLimit "summary_limit" "A received summary was refused because as many are kept as may be." "Narrow discovery.summary.resolver.namespaces.";
     CredentialRefused "credential_refused" "A connection sent a token that belongs to no tenant." "Check the token against tenants.credential.";
     ClusterRefused "cluster_refused" "A node of a cluster that federation does not allow tried to connect." "See [federation].";
     TurnedAway "turned_away" "Another node refused a link of this one." "The log has its words; it is asked again, ever more rarely.";

@@ -48,6 +48,8 @@ pub struct Gate {
     refused_max: usize,
     changes: VecDeque<PolicyChange>,
     changes_max: usize,
+    /// Requests that were counted on the shared budget since the last report.
+    shared: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +121,7 @@ impl Gate {
             refused_max,
             changes: VecDeque::new(),
             changes_max,
+            shared: 0,
         }
     }
 
@@ -148,6 +151,11 @@ impl Gate {
         }
         self.record(command, viewer, Some(namespace), verdict.reason, now.wall);
         Ok(Sight::Hidden)
+    }
+
+    /// Requests that were counted on the shared budget since the last call.
+    pub fn take_shared(&mut self) -> u64 {
+        std::mem::take(&mut self.shared)
     }
 
     /// discovery_access_audit
@@ -225,6 +233,7 @@ impl Gate {
             if self.budgets.len() >= keys_max {
                 // Whoever comes too late shares one budget; nobody's budget is reset to make room.
                 key = BudgetKey { who: String::new(), command, namespace: None };
+                self.shared += 1;
             }
         }
         let admitted = self.budgets.entry(key).or_default();

@@ -8,7 +8,7 @@ use super::functions::{self, Describe, Mode};
 use super::page::{Listing, Page, Window};
 use super::payload::{Payload, kind_of, type_error};
 use super::policy::{Policy, ReadRules, read_rules, rules_value};
-use super::query::{CatalogQuery, MapQuery, Query};
+use super::query::{CatalogQuery, Kind, MapQuery, Query};
 use super::reply::{Reply, texts};
 use super::resolver::{Asked, Known, Resolver, disabled_resync, disabled_stats};
 use super::services::Registration;
@@ -46,6 +46,8 @@ impl Discovery {
             _ => {}
         }
         let payload = Payload::read(fun, args, kwargs)?;
+        // Who administers is never a matter of claims: those functions get the viewer as it is bound.
+        let bound = viewer;
         let viewer = viewer.effective(&payload, &self.tenants)?;
         match fun {
             "list_peers" => nodes::list_peers(&payload, &world).map(Outcome::Value),
@@ -65,17 +67,17 @@ impl Discovery {
             "summary_watch" => {
                 self.watch("summary_watch", SUMMARY_TOPIC, &payload, &viewer, world).map(Outcome::Value)
             }
-            "dns_register" => self.dns_register(&payload, &viewer, world),
-            "dns_unregister" => self.dns_unregister(&payload, &viewer, world),
+            "dns_register" => self.dns_register(&payload, bound, world),
+            "dns_unregister" => self.dns_unregister(&payload, bound, world),
             "namespace_status" => self.namespace_status(&payload, &viewer, world).map(Outcome::Value),
-            "namespace_policy_validate" => self.policy_validate(&payload, &viewer, world).map(Outcome::Value),
-            "namespace_policy_apply" => self.policy_apply(&payload, &viewer, world),
+            "namespace_policy_validate" => self.policy_validate(&payload, bound, world).map(Outcome::Value),
+            "namespace_policy_apply" => self.policy_apply(&payload, bound, world),
             "namespace_policy_audit" => {
-                self.admin.permits(fun, &viewer)?;
+                self.admin.permits(fun, bound)?;
                 self.gate.policy_changes(&payload, world.now).map(Outcome::Value)
             }
             "discovery_access_audit" => {
-                self.admin.permits(fun, &viewer)?;
+                self.admin.permits(fun, bound)?;
                 self.gate.refusals(&payload, world.now).map(Outcome::Value)
             }
             _ => Err(CallError::not_found(fun)),
@@ -155,17 +157,16 @@ impl Discovery {
         viewer: &Viewer,
         world: World<'_>,
     ) -> Result<Value, CallError> {
-        let asked = CatalogQuery::read_functions(payload)?;
         let query = CatalogQuery {
-            namespace: asked.namespace,
-            scope: asked.scope,
-            ..CatalogQuery::all(super::query::Kind::Functions)
+            namespace: payload.trimmed("namespace")?,
+            scope: payload.scope("scope")?,
+            ..CatalogQuery::all(Kind::Functions)
         };
         match self.pass("catalog_query", viewer, query.namespace.as_deref(), &world)? {
             Sight::Hidden => Ok(functions::report(&[], world.now.wall)),
             Sight::Shown => {
                 let listing =
-                    listing(&mut self.resolver, &self.policy, Query::Catalog(query), viewer, &world);
+                    listing(&mut self.resolver, &self.policy, Query::Catalog(query.into()), viewer, &world);
                 Ok(functions::report(&listing.rows, listing.generated_at))
             }
         }
@@ -188,7 +189,7 @@ impl Discovery {
             Sight::Shown => {
                 let question = payload.question("rpc_describe");
                 let limit = |listing: Listing| describe.limit_nodes(listing);
-                self.page_of(question, window, Query::Catalog(query), viewer, &world, limit)
+                self.page_of(question, window, Query::Catalog(query.into()), viewer, &world, limit)
             }
         };
         match describe.answer(page, &self.registry, world.node) {
@@ -235,8 +236,8 @@ impl Discovery {
             Sight::Shown => pages.cut(viewer, payload.question("summary_query"), window, world.now, || {
                 let wide = query.scope.is_some_and(|s| s >= Scope::Region);
                 let rows = match summaries {
-                    Some(cache) if wide => query.from_cache(cache, &context),
-                    _ => query.from_catalog(&context),
+                    Some(cache) if wide => query.received(cache, &context),
+                    _ => query.summarised(&context),
                 };
                 Listing { rows: rows.into(), generated_at: world.now.wall }
             }),
@@ -405,7 +406,7 @@ impl Discovery {
             Sight::Hidden => Page::empty(world),
             Sight::Shown => {
                 let question = payload.question(fun);
-                self.page_of(question, window, Query::Catalog(query), viewer, world, |rows| rows)
+                self.page_of(question, window, Query::Catalog(query.into()), viewer, world, |rows| rows)
             }
         })
     }
@@ -473,3 +474,6 @@ fn actor(payload: &Payload, viewer: &Viewer) -> Result<Option<String>, CallError
         None => payload.text("actor"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,8 @@ pub struct Discovery {
     summaries: Option<summary::SummaryCache>,
     exports: export::Exports,
     ids: Ids,
+    /// As of the last report.
+    summaries_reported: SummaryCounters,
 }
 
 /// Ids from a seed.
@@ -175,6 +177,7 @@ impl Discovery {
                 .then(|| summary::SummaryCache::new(settings.summary.resolver.clone())),
             exports: export::Exports::new(settings.summary),
             ids: Ids { state: settings.seed },
+            summaries_reported: SummaryCounters::default(),
         }
     }
 
@@ -304,6 +307,20 @@ impl Discovery {
         now: Now,
     ) -> Vec<&StoredSummary> {
         self.exports.stored(wanted, backlog_seconds, now)
+    }
+
+    /// What was dropped or done in another way since the last call, each reason once with its count.
+    pub fn take_notes(&mut self) -> Vec<(Reason, u64)> {
+        let now = self.summary_counters().unwrap_or_default();
+        let before = std::mem::replace(&mut self.summaries_reported, now);
+        let mut notes = vec![
+            (Reason::PageListEvicted, self.pages.take_evicted()),
+            (Reason::BudgetShared, self.gate.take_shared()),
+            (Reason::SummaryMalformed, now.messages_invalid - before.messages_invalid),
+            (Reason::SummaryLimit, now.summaries_refused - before.summaries_refused),
+        ];
+        notes.retain(|(_, count)| *count > 0);
+        notes
     }
 
     pub fn connection_closed(&mut self, connection: u64) {

@@ -48,6 +48,8 @@ pub struct Pages {
     settings: PageSettings,
     kept: BTreeMap<Place, Kept>,
     rows_kept: usize,
+    /// Lists dropped for lack of room since the last report.
+    evicted: u64,
 }
 
 /// Whose question it was.
@@ -91,7 +93,7 @@ impl Window {
 
 impl Pages {
     pub fn new(settings: PageSettings) -> Pages {
-        Pages { settings, kept: BTreeMap::new(), rows_kept: 0 }
+        Pages { settings, kept: BTreeMap::new(), rows_kept: 0, evicted: 0 }
     }
 
     /// The window of the list that `list` makes, or of the kept list of the same question.
@@ -148,6 +150,11 @@ impl Pages {
         }
     }
 
+    /// Lists dropped for lack of room since the last call.
+    pub fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
+    }
+
     /// When the list that was touched longest ago will be dropped.
     pub fn next_timeout(&self) -> Option<Duration> {
         let listed = self.kept.values().filter(|k| k.listing.is_some());
@@ -176,11 +183,14 @@ impl Pages {
             let oldest = self.kept.values_mut().filter(|k| k.listing.is_some()).min_by_key(|k| k.touched);
             let Some(oldest) = oldest else { break };
             self.rows_kept -= oldest.drop_rows();
+            self.evicted += 1;
         }
         while self.kept.len() > self.settings.snapshots_max {
             let oldest = self.kept.iter().min_by_key(|(_, k)| k.touched).map(|(place, _)| place.clone());
             let Some(oldest) = oldest else { break };
-            self.take(&oldest);
+            if self.take(&oldest).is_some_and(|k| k.listing.is_some()) {
+                self.evicted += 1;
+            }
         }
     }
 }
@@ -305,6 +315,7 @@ mod tests {
             assert!(pages.kept.len() <= 3 && pages.rows_kept <= 8);
         }
         assert_eq!(pages.next_timeout(), Some(Duration::from_secs(38)));
+        assert_eq!((pages.take_evicted(), pages.take_evicted()), (8, 0));
         pages.forget_connection(9);
         pages.forget_connection(8);
         assert_eq!((pages.kept.len(), pages.rows_kept), (1, 0));

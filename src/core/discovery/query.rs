@@ -78,7 +78,7 @@ pub struct MapQuery {
 /// One of both, as the query cache keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Query {
-    Catalog(CatalogQuery),
+    Catalog(Box<CatalogQuery>),
     ClusterMap(MapQuery),
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::access::Viewer;
@@ -262,17 +263,8 @@ impl Resolver {
     /// True where the change is more than the same entries announced again.
     fn noticed(&self, delta: &Delta) -> bool {
         let c = &self.catalog;
-        let removals = Delta {
-            functions: Vec::new(),
-            topics: Vec::new(),
-            queues: Vec::new(),
-            services: Vec::new(),
-            caches: Vec::new(),
-            cache_profiles: Vec::new(),
-            nodes: Vec::new(),
-            ..delta.clone()
-        };
-        !removals.is_empty()
+        let removals = delta.counts().into_iter().any(|(name, n)| n > 0 && name.ends_with("_removed"));
+        removals
             || delta.functions.iter().any(|e| c.function(&e.key()).is_none_or(|k| !same_function(k, e)))
             || delta.nodes.iter().any(|e| c.node(&e.cluster_id, &e.node_id).is_none_or(|k| !same_node(k, e)))
             || delta.topics.iter().any(|e| c.topic(&e.key()).is_none_or(|k| !same_topic(k, e)))
@@ -417,12 +409,10 @@ fn kinds(counts: [usize; 7]) -> Value {
 }
 
 fn same_function(a: &FunctionEntry, b: &FunctionEntry) -> bool {
-    let raw =
-        |r: &Option<std::sync::Arc<serde_json::value::RawValue>>| r.as_ref().map(|r| r.get().to_owned());
     a.scope == b.scope
         && a.tags == b.tags
         && a.spec_digest == b.spec_digest
-        && raw(&a.rpc_summary) == raw(&b.rpc_summary)
+        && a.rpc_summary.as_deref().map(RawValue::get) == b.rpc_summary.as_deref().map(RawValue::get)
         && a.rpc_spec.is_some() == b.rpc_spec.is_some()
 }
 

@@ -117,7 +117,7 @@ impl SummaryQuery {
     }
 
     /// The functions of the catalog in short, one row for each name, in order.
-    pub fn from_catalog(&self, context: &Context<'_>) -> Vec<Row> {
+    pub fn summarised(&self, context: &Context<'_>) -> Vec<Row> {
         let mut rows: Vec<Row> = summarise(context, self.scope, |name, _| {
             self.fits(own_namespace(name), name) && context.shows(name)
         })
@@ -129,7 +129,7 @@ impl SummaryQuery {
     }
 
     /// What was received for this scope, in order.
-    pub fn from_cache(&self, cache: &SummaryCache, context: &Context<'_>) -> Vec<Row> {
+    pub fn received(&self, cache: &SummaryCache, context: &Context<'_>) -> Vec<Row> {
         let mut rows: Vec<Row> = cache
             .entries
             .values()
@@ -467,7 +467,7 @@ mod tests {
         .unwrap()
     }
 
-    fn received(service: &str, at: f64) -> Value {
+    fn made(service: &str, at: f64) -> Value {
         json!({"namespace": own_namespace(service), "service_id": service, "regions": ["us-1"], "endpoint_count": 3,
             "health_band": "healthy", "latency_band_ms": [0, 0], "ttl_seconds": 30.0, "generated_at": at})
     }
@@ -484,8 +484,8 @@ mod tests {
     fn a_summary_resolver_answers_wide_questions_from_what_it_received() {
         let mut bench = resolver(SummaryResolverSettings::default());
         let (now, at) = (bench.now(), bench.wall());
-        bench.discovery.observe_summary(&message(json!([received("svc.a", at)]), "global"), now);
-        bench.discovery.observe_summary(&message(json!([received("svc.b", at)]), "region"), now);
+        bench.discovery.observe_summary(&message(json!([made("svc.a", at)]), "global"), now);
+        bench.discovery.observe_summary(&message(json!([made("svc.b", at)]), "region"), now);
         assert_eq!(bench.names("summary_query", json!({"scope": "global"})), ["svc.a"]);
         assert_eq!(bench.names("summary_query", json!({"scope": "region"})), ["svc.b"]);
         assert!(bench.names("summary_query", json!({"namespace": "svc"})).is_empty());
@@ -510,18 +510,18 @@ mod tests {
         };
         let mut bench = resolver(settings);
         let (now, at) = (bench.now(), bench.wall());
-        let mut older = received("svc.a", at - 5.0);
+        let mut older = made("svc.a", at - 5.0);
         older["endpoint_count"] = 9.into();
-        let mut dead = received("svc.dead", at);
+        let mut dead = made("svc.dead", at);
         dead["ttl_seconds"] = 0.into();
         for (summaries, scope) in [
-            (json!([received("svc.a", at)]), "global"),
+            (json!([made("svc.a", at)]), "global"),
             (json!([older, dead]), "global"),
-            (json!([received("other.x", at)]), "global"),
-            (json!([received("svc.r", at)]), "region"),
+            (json!([made("other.x", at)]), "global"),
+            (json!([made("svc.r", at)]), "region"),
             (json!(5), "global"),
             (json!([7, {"namespace": "svc"}]), "global"),
-            (json!([received("svc.b", at), received("svc.c", at)]), "global"),
+            (json!([made("svc.b", at), made("svc.c", at)]), "global"),
         ] {
             bench.discovery.observe_summary(&message(summaries, scope), now);
         }
@@ -541,5 +541,9 @@ mod tests {
             summaries_refused: 1,
         };
         assert_eq!(bench.discovery.summary_counters(), Some(expected));
+        use crate::core::reason::Reason;
+        let notes = [(Reason::SummaryMalformed, 3), (Reason::SummaryLimit, 1)];
+        assert_eq!(bench.discovery.take_notes(), notes);
+        assert!(bench.discovery.take_notes().is_empty());
     }
 }

@@ -166,7 +166,8 @@ mod tests {
         let tenant = |t: &str| Binding::Tenant(t.into());
         let refusing = settings();
         let lenient = TenantSettings { reject_unknown: false, ..settings() };
-        let rows: &[(&[(&str, &str)], Binding, Binding)] = &[
+        type Row = (&'static [(&'static str, &'static str)], Binding, Binding);
+        let rows: &[Row] = &[
             (&[("Authorization", "Bearer tok-x")], tenant("tx"), tenant("tx")),
             (&[("authorization", "bEaReR   tok-x")], tenant("tx"), tenant("tx")),
             (&[("Authorization", "tok-x")], tenant("tx"), tenant("tx")),
