@@ -7,12 +7,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use crate::config::{self, Fault, Faults, LoadRequest, Show};
 
 /// Look at the configuration of a node without starting one
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "config")]
 pub struct ConfigCommand {
     #[argh(subcommand)]
@@ -20,7 +20,7 @@ pub struct ConfigCommand {
 }
 
 /// The verbs of `config`.
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand)]
 pub enum ConfigVerb {
     Check(CheckCommand),
@@ -30,7 +30,7 @@ pub enum ConfigVerb {
 }
 
 /// Tell everything that is wrong with a configuration
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "check")]
 pub struct CheckCommand {
     /// the file; by default /etc/mpreg/server.toml
@@ -45,7 +45,7 @@ pub struct CheckCommand {
 }
 
 /// Print the settings as TOML, with the origin of each
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "show")]
 pub struct ShowCommand {
     /// the file; by default /etc/mpreg/server.toml
@@ -66,7 +66,7 @@ pub struct ShowCommand {
 }
 
 /// Print a file of the old flat format in the new form, with its secrets
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "convert")]
 pub struct ConvertCommand {
     /// the old file
@@ -78,7 +78,7 @@ pub struct ConvertCommand {
 }
 
 /// Print a file with every key, its meaning and its default
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "example")]
 pub struct ExampleCommand {}
 

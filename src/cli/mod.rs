@@ -4,15 +4,11 @@
 //! completions and manual pages can be made) all come from them. Exit statuses are those of cli-config 4.9.
 //! Results go to stdout, reasons to stderr; a failure prints nothing on stdout.
 
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
-pub mod config;
-
-use std::process::ExitCode;
-
-use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 
 #[macro_use]
 mod remote;
@@ -20,6 +16,7 @@ mod remote;
 mod arguments;
 mod bench;
 mod client;
+pub mod config;
 mod discovery;
 mod dns;
 mod help;
@@ -63,7 +60,7 @@ enum Group {
     Client(client::ClientGroup),
     Discovery(discovery::DiscoveryGroup),
     Bench(bench::BenchGroup),
-    // `config` is mounted here: `Config(config::ConfigCommand)`, and its arm in `run` below.
+    Config(config::ConfigCommand),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -99,6 +96,7 @@ fn run(top: Top) -> ExitCode {
         Group::Client(group) => talk(verbose, || group.run()),
         Group::Discovery(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
+        Group::Config(group) => group.run(),
     }
 }
 

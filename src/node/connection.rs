@@ -190,7 +190,9 @@ impl Connection {
     fn message(&mut self, frame: &Bytes, now: Now) -> Served {
         match read(frame) {
             Ok(Message::Rpc(rpc)) if self.origin.may_be_client => request::serve(self, &rpc, frame, now),
-            Ok(Message::Publish(message)) if self.origin.may_be_client => publish::publish(self, &message, now),
+            Ok(Message::Publish(message)) if self.origin.may_be_client => {
+                publish::publish(self, &message, now)
+            }
             Ok(Message::Subscribe(wish)) if self.origin.may_be_client => publish::subscribe(self, wish, now),
             Ok(Message::Unsubscribe(wish)) if self.origin.may_be_client => publish::unsubscribe(self, &wish),
             Ok(Message::Peer(_)) if self.origin.may_be_peer => {
@@ -209,7 +211,11 @@ impl Connection {
                 self.answer(|out| fault.answer(out))
             }
             Ok(_) => {
-                self.hub.refused(Reason::NotEntitled, &self.origin.address, "a message of the wrong class of listener");
+                self.hub.refused(
+                    Reason::NotEntitled,
+                    &self.origin.address,
+                    "a message of the wrong class of listener",
+                );
                 Served::Close { code: close_code::POLICY, text: "not served on this listener".into() }
             }
             Err(fault) => {
@@ -305,7 +311,8 @@ impl Connection {
                 self.ping_sent = Some(now);
                 let _ = self.link.poll_flush(cx);
             }
-            let mut next = if self.ping_sent.is_some() { PONG_TIME_MAX } else { PING_INTERVAL.saturating_sub(quiet) };
+            let mut next =
+                if self.ping_sent.is_some() { PONG_TIME_MAX } else { PING_INTERVAL.saturating_sub(quiet) };
             if !idle_timeout.is_zero() {
                 next = next.min(idle_timeout.saturating_sub(quiet));
             }

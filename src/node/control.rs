@@ -47,6 +47,9 @@ pub struct Control {
     instance_id: Text,
 }
 
+/// Where the answer of a call arrives.
+type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
+
 impl Control {
     pub fn new(
         fabric: Fabric,
@@ -145,11 +148,15 @@ impl Hub {
     fn remember_remote_topics(&self, control: &mut Control, delta: &Delta) {
         let own = self.node_id();
         let Control { fabric, remote_topics, .. } = control;
-        let told: Vec<&Text> = delta.topic_removals.iter().chain(delta.topics.iter().map(|t| &t.subscription_id)).collect();
+        let told: Vec<&Text> =
+            delta.topic_removals.iter().chain(delta.topics.iter().map(|t| &t.subscription_id)).collect();
         self.with_subscriptions(|subscriptions| {
             for id in told {
-                let now: Vec<_> =
-                    fabric.catalog().topics().filter(|t| t.subscription_id == *id && t.node_id != *own).collect();
+                let now: Vec<_> = fabric
+                    .catalog()
+                    .topics()
+                    .filter(|t| t.subscription_id == *id && t.node_id != *own)
+                    .collect();
                 for node in remote_topics.remove(id).unwrap_or_default() {
                     if !now.iter().any(|t| t.node_id == node) {
                         subscriptions.remote_remove(&node, id);
@@ -184,7 +191,7 @@ impl Hub {
             },
             None => Delta { topic_removals: vec![subscription_id.into()], ..Delta::default() },
         };
-        self.control(Event::Local(delta));
+        self.control(Event::Local(Box::new(delta)));
     }
 
     /// Finds another node for a command and waits for what it says. Ends early with the deadline of the request.
@@ -208,7 +215,7 @@ impl Hub {
         args: &RawValue,
         kwargs: &RawValue,
         deadline: Duration,
-    ) -> Result<(Receiver<Result<Box<RawValue>, CallError>>, CancelCall), CallError> {
+    ) -> Result<(Awaited, CancelCall), CallError> {
         let now = self.clock.now();
         let mut control = lock(&self.control);
         let (cluster, node) = choose_endpoint(&control.fabric, demands, self, now)?;
@@ -246,7 +253,7 @@ impl Hub {
         kwargs: &RawValue,
         deadline: Duration,
         now: Now,
-    ) -> (Receiver<Result<Box<RawValue>, CallError>>, CancelCall) {
+    ) -> (Awaited, CancelCall) {
         let (sender, receiver) = bounded(1);
         control.last_request += 1;
         let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
@@ -385,7 +392,8 @@ fn choose_endpoint(
         .functions_named(demands.fun)
         .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
         .collect();
-    let candidates = fabric.catalog().functions_named(demands.fun).map(|f| Candidate {
+    let functions: Vec<_> = fabric.catalog().functions_named(demands.fun).collect();
+    let candidates = functions.iter().map(|f| Candidate {
         name: &f.identity.name,
         function_id: &f.identity.function_id,
         version: &f.identity.version.0,

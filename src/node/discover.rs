@@ -15,7 +15,7 @@ use super::control::Control;
 use super::hub::{Hub, lock};
 use crate::core::catalog::{Delta, Text};
 use crate::core::discovery::{
-    Answered, Ask, Counters, DELTA_TOPIC, DiscoveryMessage, LocalNode, Outcome, PeerStatus, PeerView, SCATTER_PARALLEL_MAX,
+    Answered, Counters, DiscoveryMessage, LocalNode, Outcome, PeerStatus, PeerView, SCATTER_PARALLEL_MAX,
     ScatterPlan, Viewer, World, delta_messages,
 };
 use crate::core::error::CallError;
@@ -54,9 +54,25 @@ pub async fn answer_or_ask(
         Asked::Scatter(plan) => plan,
     };
     let time = plan.timeout.unwrap_or(hub.settings().fabric.rpc_timeout);
-    let questions = plan.asks.iter().map(|ask| ask_node(hub, ask, viewer, time));
+    let questions: Vec<_> = plan
+        .asks
+        .iter()
+        .map(|ask| Question {
+            cluster: ask.cluster_id.clone(),
+            node: ask.node_id.clone(),
+            payload: ask.payload.clone(),
+        })
+        .map(|question| ask_node(hub.clone(), question, viewer.clone(), time))
+        .collect();
     let answers = futures_util::stream::iter(questions).buffered(SCATTER_PARALLEL_MAX).collect().await;
     encoded(&plan.finish(answers))
+}
+
+/// One node of a scatter, with what it is asked.
+struct Question {
+    cluster: Text,
+    node: Text,
+    payload: Value,
 }
 
 enum Asked {
@@ -83,23 +99,25 @@ fn ask_control(
         Outcome::Services { value, upsert, remove } => {
             let services = upsert.into_iter().map(Arc::new).collect();
             let delta = Delta { services, service_removals: remove, ..Delta::default() };
-            hub.control_locked(&mut control, Event::Local(delta), now);
+            hub.control_locked(&mut control, Event::Local(Box::new(delta)), now);
             Ok(Asked::Value(value))
         }
     }
 }
 
 /// One node of a scatter.
-async fn ask_node(hub: &Arc<Hub>, ask: &Ask, viewer: &Viewer, time: Duration) -> Answered {
-    let Ok(args) = to_raw_value(&[&ask.payload]) else { return Answered::Failed("unreadable question".into()) };
+async fn ask_node(hub: Arc<Hub>, ask: Question, viewer: Viewer, time: Duration) -> Answered {
+    let Ok(args) = to_raw_value(&[&ask.payload]) else {
+        return Answered::Failed("unreadable question".into());
+    };
     let kwargs = RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned());
     let asking = async {
-        let outcome = if ask.node_id == *hub.node_id() {
-            answer(hub, "rpc_describe_local", &args, &kwargs, viewer, hub.clock.now())
+        let outcome = if ask.node == *hub.node_id() {
+            answer(&hub, "rpc_describe_local", &args, &kwargs, &viewer, hub.clock.now())
         } else {
             let demands = Demands { fun: "rpc_describe_local", ..Demands::default() };
             let deadline = hub.clock.now().mono + time;
-            hub.call_node(&ask.cluster_id, &ask.node_id, &demands, &args, &kwargs, deadline).await
+            hub.call_node(&ask.cluster, &ask.node, &demands, &args, &kwargs, deadline).await
         };
         match outcome.map(|json| serde_json::from_slice::<Value>(json.as_bytes())) {
             Ok(Ok(value)) => Answered::Value(value),
@@ -120,7 +138,7 @@ async fn ask_node(hub: &Arc<Hub>, ask: &Ask, viewer: &Viewer, time: Duration) ->
 impl Hub {
     /// Publishes what changed for those who watch the catalog; costs nothing where nobody does.
     pub(super) fn tell_watchers(self: &Arc<Self>, control: &Control, delta: &Delta, now: Now) {
-        if delta.is_empty() || !self.is_watched() {
+        if delta.is_empty() || !self.with_subscriptions(|subscriptions| subscriptions.anybody_watches()) {
             return;
         }
         let peers = BTreeMap::new();
@@ -128,12 +146,6 @@ impl Hub {
         for message in delta_messages(delta, &world) {
             self.publish_discovery(&message, now);
         }
-    }
-
-    /// True where somebody has subscribed to what changes of the catalog make.
-    fn is_watched(&self) -> bool {
-        let probe = format!("{DELTA_TOPIC}.");
-        self.with_subscriptions(|subscriptions| subscriptions.may_match_below(&probe))
     }
 
     pub(super) fn publish_discovery(&self, message: &DiscoveryMessage, now: Now) {
@@ -164,7 +176,11 @@ impl Hub {
         discovery.handle_timeout(World { catalog: fabric.catalog(), node: local, peers: &peers, now });
         let services: Vec<_> = discovery.services_due(local, now).into_iter().map(Arc::new).collect();
         if !services.is_empty() {
-            self.control_locked(&mut control, Event::Local(Delta { services, ..Delta::default() }), now);
+            self.control_locked(
+                &mut control,
+                Event::Local(Box::new(Delta { services, ..Delta::default() })),
+                now,
+            );
         }
     }
 }
@@ -204,7 +220,11 @@ fn encoded(value: &Value) -> Result<Json, CallError> {
 }
 
 /// The facts of the own node that discovery shows.
-pub fn local_node(hub_settings: &crate::config::Settings, node_id: &Text, fabric: &super::start::Place) -> LocalNode {
+pub fn local_node(
+    hub_settings: &crate::config::Settings,
+    node_id: &Text,
+    fabric: &super::start::Place,
+) -> LocalNode {
     LocalNode {
         node_id: node_id.clone(),
         cluster_id: hub_settings.node.cluster_id.as_str().into(),

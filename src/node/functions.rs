@@ -60,7 +60,8 @@ impl LocalFunctions {
         });
         let chosen = choose(candidates, demands, own_cluster)?;
         // The candidates were made from these, so the version finds the one that was chosen.
-        let found = functions.iter().find(|f| f.version == *chosen.version && f.resources == chosen.resources);
+        let found =
+            functions.iter().find(|f| f.version == *chosen.version && f.resources == chosen.resources);
         found.map(|f| f.run.clone()).ok_or_else(|| CallError::not_found(demands.fun))
     }
 

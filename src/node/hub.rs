@@ -92,7 +92,7 @@ impl Hub {
             last_own_message: AtomicU64::new(0),
             tenants: ArcSwap::from_pointee(translate::tenants(&settings)),
             cluster_id: settings.node.cluster_id.as_str().into(),
-            subscriptions: Mutex::new(Subscriptions::new(settings.limits.subscriptions_per_connection as usize)),
+            subscriptions: Mutex::new(Subscriptions::new(settings.limits.subscriptions_per_connection)),
             subscriptions_generation: AtomicU64::new(0),
             keeps_backlog: AtomicBool::new(backlog.is_enabled()),
             backlog: Mutex::new(backlog),
@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// The end of a connection: its subscriptions end with it.
-    pub fn close_outlet(&self, outlet: &Outlet, inbound: bool) {
+    pub fn close_outlet(self: &Arc<Self>, outlet: &Outlet, inbound: bool) {
         lock(&self.outlets).remove(&outlet.id());
         if inbound {
             self.inbound.fetch_sub(1, Relaxed);
@@ -224,14 +224,10 @@ impl Hub {
 
     /// Room for that many commands; none where limits.pending_calls_max would be exceeded.
     pub fn take_places(self: &Arc<Self>, count: usize) -> Option<Places> {
-        let max = self.settings().limits.pending_calls_max as usize;
+        let max = self.settings().limits.pending_calls_max;
         let taken = self.pending.fetch_add(count, AcqRel);
         let places = Places { hub: self.clone(), count };
         (taken + count <= max).then_some(places)
-    }
-
-    pub fn pending_calls(&self) -> usize {
-        self.pending.load(Relaxed)
     }
 
     pub fn count_error(&self, error: &CallError) {
@@ -264,7 +260,7 @@ impl Hub {
         let evicted = lock(&self.backlog).set_limits(backlog_limits(&settings), now);
         self.counters.count_many(Reason::BacklogEvicted, evicted);
         self.keeps_backlog.store(settings.limits.backlog > 0, Relaxed);
-        let per_connection_max = settings.limits.subscriptions_per_connection as usize;
+        let per_connection_max = settings.limits.subscriptions_per_connection;
         self.with_subscriptions(|subscriptions| subscriptions.set_limit(per_connection_max));
         self.settings.store(Arc::new(settings));
     }

@@ -64,7 +64,8 @@ impl Outlet {
     /// A published message for one subscription of this connection.
     pub fn deliver(&self, counters: &Counters, target: &Target, message: &Message) {
         let tail = tail("notification_", message, target);
-        let push = self.with(|waiting| waiting.push_delivery(target.subscription, message.body.clone(), tail));
+        let push =
+            self.with(|waiting| waiting.push_delivery(target.subscription, message.body.clone(), tail));
         self.settle(counters, push);
     }
 
@@ -152,10 +153,6 @@ impl Outlet {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn bytes(&self) -> usize {
-        self.lock().bytes()
-    }
-
     fn with(&self, push: impl FnOnce(&mut Outbound) -> Push) -> Push {
         let mut waiting = self.lock();
         let outcome = push(&mut waiting);
@@ -168,7 +165,8 @@ impl Outlet {
     }
 
     fn settle(&self, counters: &Counters, push: Push) {
-        let count = |losses: Losses| losses.by_reason().for_each(|(reason, n)| counters.count_many(reason, n));
+        let count =
+            |losses: Losses| losses.by_reason().for_each(|(reason, n)| counters.count_many(reason, n));
         match push {
             Push::Queued(losses) => count(losses),
             Push::Dropped(reason, losses) => {

@@ -66,7 +66,8 @@ pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Ser
     hub.spread(&audience, &message);
     hub.keep(message.clone(), now);
     if audience.remote {
-        let (topic, message_id, timestamp) = (message.topic.clone(), message.message_id.clone(), message.timestamp);
+        let (topic, message_id, timestamp) =
+            (message.topic.clone(), message.message_id.clone(), message.timestamp);
         let message = write::message_of(&message.body);
         hub.control(Event::Publish { topic, message_id, timestamp, message });
     }

@@ -87,12 +87,16 @@ pub async fn execute_for_peer(
     }
 }
 
+/// Index of a command, and what became of it.
+type Reported = (usize, Result<Json, CallError>);
+
 /// A request that has to wait for something. The frame is read again, so that everything may be borrowed from it.
 async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<Bytes> {
     let Ok(Message::Rpc(request)) = read(&frame) else { return None };
     let Some(_place) = hub.take_places(request.commands.len()) else {
         let limit = hub.settings().limits.pending_calls_max;
-        let text = format!("{limit} calls are under way, the limit (limits.pending_calls_max); try again later");
+        let text =
+            format!("{limit} calls are under way, the limit (limits.pending_calls_max); try again later");
         let error = CallError::failed(text).because(Reason::PendingCallsLimit);
         hub.count_error(&error);
         let mut out = Vec::new();
@@ -120,7 +124,9 @@ async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<B
                         run.left_cluster();
                     }
                     let (hub, viewer) = (&hub, &origin.viewer);
-                    calls.push(async move { (ready.index, command(hub, viewer, &ready, deadline).await) });
+                    let call: Pin<Box<dyn Future<Output = Reported> + Send + '_>> =
+                        Box::pin(async move { (ready.index, command(hub, viewer, &ready, deadline).await) });
+                    calls.push(call);
                 }
             }
         }

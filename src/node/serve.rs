@@ -25,7 +25,7 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
         if hub.is_stopping() {
             continue;
         }
-        let max = hub.settings().listen.max_connections as usize;
+        let max = hub.settings().listen.max_connections;
         if hub.connections() >= max {
             let text = format!("{max} connections are open, the limit (listen.max_connections)");
             hub.refused(Reason::ConnectionsLimit, &accepted.address.to_string(), &text);
@@ -94,7 +94,9 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
             };
             serve(hub, link, origin);
         }
-        Some(Err(HandshakeError::Io(error))) => log::debug!(peer = address.to_string().as_str(); "left: {error}"),
+        Some(Err(HandshakeError::Io(error))) => {
+            log::debug!(peer = address.to_string().as_str(); "left: {error}")
+        }
         Some(Err(error)) => hub.refused(error.reason(), &address.to_string(), &error.to_string()),
         None => hub.refused(Reason::HandshakeTimeout, &address.to_string(), "no complete handshake in time"),
     }
@@ -110,7 +112,8 @@ fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
 fn find_tenant(hub: &Hub, info: &PeerInfo) -> Result<Option<Text>, Refusal> {
     let settings = hub.tenants();
     let named = settings.header.as_deref().unwrap_or_default();
-    let headers = [("authorization", &info.authorization), ("x-api-key", &info.api_key), (named, &info.tenant_header)];
+    let headers =
+        [("authorization", &info.authorization), ("x-api-key", &info.api_key), (named, &info.tenant_header)];
     let headers = headers.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
     match resolve_tenant(headers, &settings) {
         Binding::Tenant(tenant) => Ok(Some(tenant)),

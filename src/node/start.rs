@@ -74,7 +74,9 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     let specs = translate::workers(&settings);
     for function in &settings.function {
         let declaration = declaration(function)?;
-        discovery.register_function(declaration).map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
+        discovery
+            .register_function(declaration)
+            .map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
     }
     let fabric = Fabric::new(translate::fabric(&settings, &node_id, &instance_id, &place, seed()), now);
     let local = discover::local_node(&settings, &node_id, &place);
@@ -83,7 +85,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
 
     let limits = WorkerLimits {
         message_bytes_max: settings.listen.max_message as usize,
-        waiting_max: settings.limits.pending_calls_max as usize,
+        waiting_max: settings.limits.pending_calls_max,
     };
     let noted: Arc<std::sync::OnceLock<std::sync::Weak<Hub>>> = Arc::default();
     let report = noted.clone();
@@ -145,7 +147,9 @@ fn load_tls(settings: &Settings) -> Result<Tls, String> {
         None
     };
     let dials_tls = settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
-        url.split_once("://").and_then(|(scheme, _)| Protocol::from_name(scheme)).is_some_and(Protocol::is_tls)
+        url.split_once("://")
+            .and_then(|(scheme, _)| Protocol::from_name(scheme))
+            .is_some_and(Protocol::is_tls)
     });
     let trust = if identity.is_some() || dials_tls || wanted.ca_file.is_some() {
         Some(Arc::new(TlsTrust::load(wanted).map_err(|e| e.to_string())?))
@@ -201,13 +205,14 @@ fn write_port_file(key: &str, path: &str, port: u16) -> Result<(), String> {
     }
     // Written beside and renamed, so that a reader never sees half of it.
     let beside = format!("{path}.new");
-    std::fs::write(&beside, format!("{port}\n"))
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|error| format!("{key}: cannot write {path}: {error}; create the directory or correct the path"))
+    std::fs::write(&beside, format!("{port}\n")).and_then(|()| std::fs::rename(&beside, path)).map_err(
+        |error| format!("{key}: cannot write {path}: {error}; create the directory or correct the path"),
+    )
 }
 
 fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener]) -> Place {
-    let mut advertised_urls: Vec<Text> = settings.listen.advertised_urls.iter().map(|u| u.as_str().into()).collect();
+    let mut advertised_urls: Vec<Text> =
+        settings.listen.advertised_urls.iter().map(|u| u.as_str().into()).collect();
     if advertised_urls.is_empty() {
         advertised_urls.push(node_id.clone());
     }
@@ -215,9 +220,14 @@ fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener])
     for listener in listeners.iter().skip(1).filter(|l| l.settings().class != EndpointClass::Client) {
         let wanted = listener.settings();
         let name = wanted.protocol.name();
-        transport_endpoints.push(translate::transport_endpoint(name, &wanted.host, listener.local_addr().port()));
+        transport_endpoints.push(translate::transport_endpoint(
+            name,
+            &wanted.host,
+            listener.local_addr().port(),
+        ));
     }
-    transport_endpoints.extend(settings.listen.advertised_urls.iter().filter_map(|url| translate::endpoint_of_url(url)));
+    transport_endpoints
+        .extend(settings.listen.advertised_urls.iter().filter_map(|url| translate::endpoint_of_url(url)));
     transport_endpoints.sort();
     transport_endpoints.dedup();
     Place {
@@ -231,8 +241,9 @@ fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener])
 }
 
 fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration, String> {
-    let version = FunctionVersion::parse(&function.version)
-        .ok_or_else(|| format!("[[function]] {}: version {} cannot be read", function.name, function.version))?;
+    let version = FunctionVersion::parse(&function.version).ok_or_else(|| {
+        format!("[[function]] {}: version {} cannot be read", function.name, function.version)
+    })?;
     Ok(FunctionDeclaration {
         name: function.name.as_str().into(),
         function_id: Some(function.id.as_str().into()),

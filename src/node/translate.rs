@@ -66,8 +66,8 @@ pub fn tls(settings: &Settings) -> TlsSettings {
             config::ClientAuth::Required => ClientAuth::Required,
         },
         min_version: match settings.tls.min_version {
-            config::TlsVersion::Tls12 => TlsVersion::V1_2,
-            config::TlsVersion::Tls13 => TlsVersion::V1_3,
+            config::TlsVersion::V1_2 => TlsVersion::V1_2,
+            config::TlsVersion::V1_3 => TlsVersion::V1_3,
         },
         verify_peers: settings.tls.verify_peers,
         server_name: (!settings.tls.server_name.is_empty()).then(|| settings.tls.server_name.clone()),
@@ -128,9 +128,9 @@ pub fn fabric(
         transport_endpoints: place.transport_endpoints.clone(),
         advertised_urls: place.advertised_urls.clone(),
         catalog_ttl_seconds: settings.fabric.catalog_ttl.as_secs_f64(),
-        catalog_entries_per_cluster_max: settings.limits.catalog_entries_per_cluster as usize,
+        catalog_entries_per_cluster_max: settings.limits.catalog_entries_per_cluster,
         hops_max: i64::from(settings.fabric.max_hops),
-        calls_max: settings.limits.pending_calls_max as usize,
+        calls_max: settings.limits.pending_calls_max,
         gossip_bytes_max: GOSSIP_BYTES_MAX,
         chance_seed,
     }
@@ -231,11 +231,12 @@ pub fn tenants(settings: &Settings) -> d::TenantSettings {
 }
 
 pub fn policy_rules(settings: &Settings) -> Vec<d::PolicyRule> {
-    let scopes = |scopes: &[config::Scope]| scopes.iter().map(|s| scope(*s).word().into()).collect::<Vec<Text>>();
+    let scopes =
+        |scopes: &[config::Scope]| scopes.iter().map(|s| scope(*s).word().into()).collect::<Vec<Text>>();
     let window = |c: &config::Cutover| d::CutoverWindow {
         starts_at: c.starts_at,
         ends_at: c.ends_at,
-        export_scopes: c.export_scopes.as_deref().map(scopes),
+        export_scopes: c.export_scopes.as_deref().map(scopes).unwrap_or_default(),
         allow_summaries: c.allow_summaries,
     };
     let rule = |r: &config::PolicyRule| d::PolicyRule {
@@ -270,7 +271,8 @@ pub fn sorted(list: &[String]) -> Vec<Text> {
 }
 
 pub fn transport_endpoint(protocol: &str, host: &str, port: u16) -> TransportEndpoint {
-    let authority = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let authority =
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
     TransportEndpoint {
         connection_type: "internal".into(),
         protocol: protocol.into(),
@@ -287,7 +289,10 @@ pub fn endpoint_of_url(url: &str) -> Option<TransportEndpoint> {
     let authority = rest.split(['/', '?']).next()?;
     let (host, port) = authority.rsplit_once(':')?;
     let host = host.trim_matches(['[', ']']);
-    (!host.is_empty()).then(|| port.parse().ok()).flatten().map(|port| transport_endpoint(scheme.name(), host, port))
+    (!host.is_empty())
+        .then(|| port.parse().ok())
+        .flatten()
+        .map(|port| transport_endpoint(scheme.name(), host, port))
 }
 
 fn texts(list: &[String]) -> Vec<Text> {

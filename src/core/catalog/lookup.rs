@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use super::{
     CacheEntry, CacheKey, CacheProfileEntry, Catalog, FunctionEntry, FunctionKey, NodeKey, QueueEntry,
-    QueueKey, ServiceEntry, ServiceKey, TopicEntry, TopicKey,
+    QueueKey, ServiceEntry, ServiceKey,
 };
 
 impl Catalog {
     pub fn function(&self, key: &FunctionKey) -> Option<&Arc<FunctionEntry>> {
         self.functions.get(key)
-    }
-
-    pub fn topic(&self, key: &TopicKey) -> Option<&Arc<TopicEntry>> {
-        self.topics.get(key)
     }
 
     pub fn queue(&self, key: &QueueKey) -> Option<&Arc<QueueEntry>> {

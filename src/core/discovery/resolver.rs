@@ -17,8 +17,8 @@ use super::query::{Query, namespace};
 use super::reply::Reply;
 use super::settings::{QueryCacheSettings, ResolverSettings};
 use crate::core::catalog::{
-    CacheEntry, CacheProfileEntry, Catalog, Delta, FunctionEntry, NodeEntry, QueueEntry, ServiceEntry, Text,
-    TopicEntry, namespace_of,
+    CacheEntry, CacheProfileEntry, Catalog, Delta, Entry, FunctionEntry, NodeEntry, QueueEntry, ServiceEntry,
+    Text, TopicEntry, namespace_of,
 };
 use crate::core::time::Now;
 

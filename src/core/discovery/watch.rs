@@ -142,6 +142,7 @@ fn namespaces(delta: &Delta) -> Vec<String> {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::core::catalog::Entry as _;
     use std::collections::BTreeMap;
 
     #[test]

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Segment};
 use super::remote::RemoteSubscriptions;
+use super::reserved::RESERVED_SEGMENT;
 use super::trie::Trie;
 use super::{ConnectionId, Reason, Refusal, RemoteTarget, SubscriptionHandle, Target};
 use crate::core::time::Now;
@@ -18,6 +19,8 @@ use crate::core::time::Now;
 #[derive(Debug)]
 pub struct Subscriptions {
     trie: Trie<SubscriptionHandle>,
+    /// Patterns that may match topics of the nodes.
+    watching: usize,
     by_handle: BTreeMap<SubscriptionHandle, Subscription>,
     by_connection: BTreeMap<ConnectionId, BTreeMap<Arc<str>, SubscriptionHandle>>,
     /// For the catalog, which knows ids only.
@@ -65,6 +68,7 @@ impl Subscriptions {
     pub fn new(per_connection_max: usize) -> Subscriptions {
         Subscriptions {
             trie: Trie::new(),
+            watching: 0,
             by_handle: BTreeMap::new(),
             by_connection: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -112,9 +116,11 @@ impl Subscriptions {
         let unchanged = self.by_handle.get(&handle).is_some_and(|old| old.patterns == subscription.patterns);
         if !unchanged {
             for pattern in self.by_handle.get(&handle).iter().flat_map(|old| &old.patterns) {
+                self.watching -= usize::from(may_watch(pattern));
                 self.trie.remove(pattern, handle);
             }
             for pattern in &subscription.patterns {
+                self.watching += usize::from(may_watch(pattern));
                 self.trie.insert(pattern, handle);
             }
             self.generation += 1;
@@ -154,6 +160,11 @@ impl Subscriptions {
         let mut handles = Vec::new();
         self.trie.matches(topic, &mut handles);
         handles.iter().filter_map(|handle| self.target(*handle)).collect()
+    }
+
+    /// Whether any client may hear what the node itself publishes below `mpreg.`; false spares the making of it.
+    pub fn anybody_watches(&self) -> bool {
+        self.watching > 0
     }
 
     pub fn get(&self, handle: SubscriptionHandle) -> Option<&Subscription> {
@@ -227,6 +238,7 @@ impl Subscriptions {
         let target = self.target(handle)?;
         let gone = self.by_handle.remove(&handle)?;
         for pattern in &gone.patterns {
+            self.watching -= usize::from(may_watch(pattern));
             self.trie.remove(pattern, handle);
         }
         if let Some(handles) = self.by_id.get_mut(&gone.subscription_id) {
@@ -284,6 +296,15 @@ fn unknown(subscription_id: &str) -> Refusal {
 
 /// An id has no limit of its own; an error text has.
 const SHOWN_CHARACTERS: usize = 200;
+
+/// Whether a pattern may match a topic that begins with the segment of the nodes.
+fn may_watch(pattern: &Pattern) -> bool {
+    match pattern.segments().next() {
+        Some(Segment::Text(text)) => text == RESERVED_SEGMENT,
+        Some(Segment::One | Segment::Any) => true,
+        None => false,
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ pub fn check_publish(topic: &str) -> Result<(), Refusal> {
     })
 }
 
-const RESERVED_SEGMENT: &str = "mpreg";
+pub const RESERVED_SEGMENT: &str = "mpreg";
 /// A topic has no limit of its own; an error text has.
 const SHOWN_CHARACTERS: usize = 200;
 

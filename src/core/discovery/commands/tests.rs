@@ -7,6 +7,7 @@ use super::super::tenant::TenantSettings;
 use super::super::testing::*;
 use super::super::{Delta, is_builtin, read_rules};
 use super::*;
+use crate::core::catalog::Entry as _;
 use crate::core::reason::Reason;
 
 fn bench() -> Bench {
