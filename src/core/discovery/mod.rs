@@ -31,6 +31,7 @@ mod testing;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -281,6 +282,27 @@ impl Discovery {
         (taken, refused)
     }
 
+    /// Removals of what the catalog has and policy does not let in any more; after a change of policy.
+    pub fn expelled(&self, catalog: &Catalog, own_cluster: &str) -> Delta {
+        let mut gone = Delta::default();
+        if !self.policy.enabled() {
+            return gone;
+        }
+        let all = catalog.snapshot();
+        let (kept, _) = self.admissible(&all, own_cluster);
+        gone.function_removals = without(&all.functions, &kept.functions).map(|f| f.key()).collect();
+        gone.queue_removals = without(&all.queues, &kept.queues).map(|q| q.key()).collect();
+        gone.service_removals = without(&all.services, &kept.services).map(|s| s.key()).collect();
+        gone.topic_removals = without(&all.topics, &kept.topics).map(|t| t.subscription_id.clone()).collect();
+        gone
+    }
+
+    /// The patterns whose messages belong into [`Self::observe_summary`]; empty where the node is no summary
+    /// resolver.
+    pub fn summary_patterns(&self) -> Vec<String> {
+        self.summaries.as_ref().map(|s| s.patterns()).unwrap_or_default()
+    }
+
     /// The services that clients registered here, as catalog entries of now.
     pub fn own_services(&self, node: &LocalNode, now: Now) -> Vec<ServiceEntry> {
         self.services.entries(node, now)
@@ -291,11 +313,15 @@ impl Discovery {
         self.services.due(node, now)
     }
 
-    /// The summaries to publish, where it is time to.
+    /// The summaries to publish, where it is time to. A summary resolver has taken them over already.
     pub fn exports_due(&mut self, world: World<'_>) -> Vec<DiscoveryMessage> {
         let viewer = Viewer::of_cluster(&world.node.cluster_id);
         let context = context(self.resolver.as_ref(), &self.policy, &viewer, &world);
-        self.exports.due(&context, world.now, &mut self.ids)
+        let messages = self.exports.due(&context, world.now, &mut self.ids);
+        if let Some(summaries) = &mut self.summaries {
+            messages.iter().for_each(|m| summaries.observe(&m.payload, world.now));
+        }
+        messages
     }
 
     /// Exports that a late subscriber may still have: not older than `backlog_seconds` (0 is as long as they are
@@ -413,4 +439,10 @@ fn context<'a>(
         now: world.now.wall,
         with_own_node: resolver.is_none(),
     }
+}
+
+/// What is in `all` and not in `kept`, which is a part of it in the same order.
+fn without<'a, E>(all: &'a [Arc<E>], kept: &'a [Arc<E>]) -> impl Iterator<Item = &'a Arc<E>> {
+    let mut kept = kept.iter().peekable();
+    all.iter().filter(move |entry| kept.next_if(|k| Arc::ptr_eq(k, entry)).is_none())
 }
