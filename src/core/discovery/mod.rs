@@ -265,11 +265,8 @@ impl Discovery {
             return (taken, refused);
         }
         let mut admit = |name: &str, cluster: &str| {
-            let system = name.starts_with("mpreg.discovery.");
-            let admitted = *cluster == *own_cluster
-                || name.is_empty()
-                || system
-                || self.policy.source(name, cluster).allowed;
+            let admitted =
+                *cluster == *own_cluster || name.is_empty() || self.policy.source(name, cluster).allowed;
             if !admitted {
                 refused.push((Reason::PolicyDenied, format!("{name} announced by cluster {cluster}")));
             }
@@ -278,7 +275,12 @@ impl Discovery {
         taken.functions.retain(|f| admit(&f.identity.name, &f.cluster_id));
         taken.queues.retain(|q| admit(&q.queue_name, &q.cluster_id));
         taken.services.retain(|s| admit(&s.namespace, &s.cluster_id));
-        taken.topics.retain(|t| t.patterns.iter().all(|p| admit(filter::literal_prefix(p), &t.cluster_id)));
+        // Everybody may listen to what nodes tell each other.
+        let system = |prefix: &str| prefix.starts_with("mpreg.discovery.");
+        taken.topics.retain(|t| {
+            let mut prefixes = t.patterns.iter().map(|p| filter::literal_prefix(p));
+            prefixes.all(|prefix| system(prefix) || admit(prefix, &t.cluster_id))
+        });
         (taken, refused)
     }
 
