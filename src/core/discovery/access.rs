@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::payload::{Payload, value_error};
+use super::payload::{Payload, shortened, value_error};
 use super::policy::Policy;
 use super::reply::{Reply, texts};
 use super::settings::{AdminMode, AdminSettings, RateLimitPer, RateLimitSettings};
@@ -139,7 +139,7 @@ impl Gate {
             let details = format!(
                 "Rate limit exceeded for {command} (viewer={}, namespace={})",
                 viewer.name(),
-                namespace.unwrap_or_default()
+                namespace.map(shortened).unwrap_or_default()
             );
             return Err(CallError::new(RATE_LIMITED, "discovery_rate_limited", Some(details))
                 .because(Reason::RateLimited));
@@ -181,10 +181,10 @@ impl Gate {
         let change = PolicyChange {
             event,
             timestamp: now.wall,
-            actor,
+            actor: actor.map(|a| shortened(&a)),
             valid: errors.is_empty(),
             rule_count,
-            errors: errors.to_vec(),
+            errors: errors.iter().take(AUDITED_ERRORS_MAX).map(|e| shortened(e)).collect(),
         };
         push_bounded(&mut self.changes, change, self.changes_max);
     }
@@ -202,7 +202,7 @@ impl Gate {
             timestamp,
             cluster: viewer.cluster_id.clone(),
             tenant: viewer.tenant.clone(),
-            namespace: namespace.map(str::to_owned),
+            namespace: namespace.map(shortened),
             reason,
         };
         push_bounded(&mut self.refused, refusal, self.refused_max);
@@ -225,7 +225,7 @@ impl Gate {
             (RateLimitPer::Connection, _) | (RateLimitPer::Tenant, None) => by_connection(),
             (RateLimitPer::Tenant | RateLimitPer::Cluster, _) => viewer.name(),
         };
-        let namespace = namespace.filter(|_| self.limit.namespace_in_key).map(str::to_owned);
+        let namespace = namespace.filter(|_| self.limit.namespace_in_key).map(shortened);
         let mut key = BudgetKey { who, command, namespace };
         let keys_max = self.limit.keys_max;
         if keys_max > 0 && self.budgets.len() >= keys_max && !self.budgets.contains_key(&key) {
@@ -326,6 +326,9 @@ fn last<'a, T>(log: &'a VecDeque<T>, payload: &Payload) -> Result<impl Iterator<
     };
     Ok(log.iter().skip(log.len().saturating_sub(limit)))
 }
+
+/// Of one change; the caller was told all of them.
+const AUDITED_ERRORS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {

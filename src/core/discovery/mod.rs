@@ -31,6 +31,7 @@ mod testing;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -264,11 +265,8 @@ impl Discovery {
             return (taken, refused);
         }
         let mut admit = |name: &str, cluster: &str| {
-            let system = name.starts_with("mpreg.discovery.");
-            let admitted = *cluster == *own_cluster
-                || name.is_empty()
-                || system
-                || self.policy.source(name, cluster).allowed;
+            let admitted =
+                *cluster == *own_cluster || name.is_empty() || self.policy.source(name, cluster).allowed;
             if !admitted {
                 refused.push((Reason::PolicyDenied, format!("{name} announced by cluster {cluster}")));
             }
@@ -277,8 +275,34 @@ impl Discovery {
         taken.functions.retain(|f| admit(&f.identity.name, &f.cluster_id));
         taken.queues.retain(|q| admit(&q.queue_name, &q.cluster_id));
         taken.services.retain(|s| admit(&s.namespace, &s.cluster_id));
-        taken.topics.retain(|t| t.patterns.iter().all(|p| admit(filter::literal_prefix(p), &t.cluster_id)));
+        // Everybody may listen to what nodes tell each other.
+        let system = |prefix: &str| prefix.starts_with("mpreg.discovery.");
+        taken.topics.retain(|t| {
+            let mut prefixes = t.patterns.iter().map(|p| filter::literal_prefix(p));
+            prefixes.all(|prefix| system(prefix) || admit(prefix, &t.cluster_id))
+        });
         (taken, refused)
+    }
+
+    /// Removals of what the catalog has and policy does not let in any more; after a change of policy.
+    pub fn expelled(&self, catalog: &Catalog, own_cluster: &str) -> Delta {
+        let mut gone = Delta::default();
+        if !self.policy.enabled() {
+            return gone;
+        }
+        let all = catalog.snapshot();
+        let (kept, _) = self.admissible(&all, own_cluster);
+        gone.function_removals = without(&all.functions, &kept.functions).map(|f| f.key()).collect();
+        gone.queue_removals = without(&all.queues, &kept.queues).map(|q| q.key()).collect();
+        gone.service_removals = without(&all.services, &kept.services).map(|s| s.key()).collect();
+        gone.topic_removals = without(&all.topics, &kept.topics).map(|t| t.subscription_id.clone()).collect();
+        gone
+    }
+
+    /// The patterns whose messages belong into [`Self::observe_summary`]; empty where the node is no summary
+    /// resolver.
+    pub fn summary_patterns(&self) -> Vec<String> {
+        self.summaries.as_ref().map(|s| s.patterns()).unwrap_or_default()
     }
 
     /// The services that clients registered here, as catalog entries of now.
@@ -291,11 +315,15 @@ impl Discovery {
         self.services.due(node, now)
     }
 
-    /// The summaries to publish, where it is time to.
+    /// The summaries to publish, where it is time to. A summary resolver has taken them over already.
     pub fn exports_due(&mut self, world: World<'_>) -> Vec<DiscoveryMessage> {
         let viewer = Viewer::of_cluster(&world.node.cluster_id);
         let context = context(self.resolver.as_ref(), &self.policy, &viewer, &world);
-        self.exports.due(&context, world.now, &mut self.ids)
+        let messages = self.exports.due(&context, world.now, &mut self.ids);
+        if let Some(summaries) = &mut self.summaries {
+            messages.iter().for_each(|m| summaries.observe(&m.payload, world.now));
+        }
+        messages
     }
 
     /// Exports that a late subscriber may still have: not older than `backlog_seconds` (0 is as long as they are
@@ -413,4 +441,10 @@ fn context<'a>(
         now: world.now.wall,
         with_own_node: resolver.is_none(),
     }
+}
+
+/// What is in `all` and not in `kept`, which is a part of it in the same order.
+fn without<'a, E>(all: &'a [Arc<E>], kept: &'a [Arc<E>]) -> impl Iterator<Item = &'a Arc<E>> {
+    let mut kept = kept.iter().peekable();
+    all.iter().filter(move |entry| kept.next_if(|k| Arc::ptr_eq(k, entry)).is_none())
 }

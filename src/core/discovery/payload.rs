@@ -4,6 +4,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::core::catalog::Scope;
 use crate::core::error::CallError;
@@ -194,6 +195,10 @@ impl Payload {
         for (name, value) in members {
             text.push_str(&format!(" {name}={value}"));
         }
+        if text.len() > QUESTION_BYTES_MAX {
+            // Questions are kept; a digest tells long ones apart just as well.
+            text = format!("{fun} {:x?}", Sha256::digest(&text));
+        }
         text
     }
 }
@@ -278,8 +283,10 @@ fn arguments(
     Ok((args, named))
 }
 
+/// Longer ones are kept by their digest.
+const QUESTION_BYTES_MAX: usize = 1024;
 /// Enough to recognise what was sent, too little to fill a log.
-const ECHOED_CHARS_MAX: usize = 100;
+const ECHOED_CHARS_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -344,7 +351,7 @@ mod tests {
             p.integer("limit").unwrap_err().details.unwrap(),
             "ValueError: invalid literal for int() with base 10: 'many' (limit)"
         );
-        assert!(p.scope("scope").unwrap_err().details.unwrap().to_string().len() < 200);
+        assert!(p.scope("scope").unwrap_err().details.unwrap().to_string().len() < 350);
         assert!(p.text("entry_type").unwrap_err().details.unwrap().to_string().contains("entry_type"));
         for bad in ["1x", "0x10", "one hundred", "6.7"] {
             assert!(payload(&format!(r#"{{"limit":"{bad}"}}"#)).integer("limit").is_err(), "{bad}");
@@ -356,5 +363,7 @@ mod tests {
         let a = payload(r#"{"tags":["x"],"namespace":"n","limit":3}"#);
         let b = payload(r#"{"page_token":"3:3","namespace":"n","tags":["x"],"scope":null}"#);
         assert_eq!(a.question("rpc_list"), b.question("rpc_list"));
+        let long = |n: usize| payload(&format!(r#"{{"query":"{}"}}"#, "x".repeat(n))).question("f");
+        assert!(long(100_000).len() < 300 && long(5000) != long(5001) && long(5000) == long(5000));
     }
 }

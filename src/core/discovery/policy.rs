@@ -3,7 +3,7 @@
 //! The rule with the longest namespace decides alone. Policy is about what discovery shows; it never restricts a
 //! call, a publish or a subscription. Reading rules from a request reports every fault at once and changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -207,10 +207,9 @@ impl CutoverWindow {
 /// The faults of rules wherever they come from, with the words of client.md 4.15.
 pub fn faults(rules: &[PolicyRule]) -> Vec<String> {
     let mut errors = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (i, rule) in rules.iter().enumerate() {
-        rule_faults(i, rule, &seen, &mut errors);
-        seen.push(&rule.namespace);
+        rule_faults(i, rule, &mut seen, &mut errors);
     }
     errors
 }
@@ -223,7 +222,11 @@ pub fn read_rules(value: &Value) -> Option<ReadRules> {
         _ => return None,
     };
     let mut read = ReadRules { count: items.len(), ..ReadRules::default() };
-    let mut namespaces: Vec<Text> = Vec::new();
+    let mut seen = BTreeSet::new();
+    if items.len() > RULES_MAX {
+        read.errors.push(format!("rules has {} items, more than {RULES_MAX}", items.len()));
+        return Some(read);
+    }
     for (i, item) in items.iter().enumerate() {
         let Value::Object(members) = item else {
             read.errors.push(format!("rules[{i}] is not an object but {}", kind_of(item)));
@@ -231,9 +234,7 @@ pub fn read_rules(value: &Value) -> Option<ReadRules> {
             continue;
         };
         let rule = read_rule(i, members, &mut read.errors);
-        let seen: Vec<&str> = namespaces.iter().map(|n| &**n).collect();
-        rule_faults(i, &rule, &seen, &mut read.errors);
-        namespaces.push(rule.namespace.clone());
+        rule_faults(i, &rule, &mut seen, &mut read.errors);
         read.rules.push(rule);
     }
     Some(read)
@@ -244,10 +245,10 @@ pub fn rules_value(rules: &[PolicyRule]) -> Value {
     rules.iter().map(PolicyRule::value).collect()
 }
 
-fn rule_faults(i: usize, rule: &PolicyRule, seen: &[&str], errors: &mut Vec<String>) {
+fn rule_faults(i: usize, rule: &PolicyRule, seen: &mut BTreeSet<Text>, errors: &mut Vec<String>) {
     if rule.namespace.is_empty() {
         errors.push(format!("rules[{i}].namespace is empty"));
-    } else if seen.contains(&&*rule.namespace) {
+    } else if !seen.insert(rule.namespace.clone()) {
         errors.push(format!("rules[{i}].namespace duplicate: {}", rule.namespace));
     }
     unknown_scopes(&format!("rules[{i}].export_scopes"), &rule.export_scopes, errors);
@@ -367,6 +368,9 @@ fn active_window(windows: &[CutoverWindow], now: f64) -> Option<&CutoverWindow> 
     }
     active
 }
+
+/// More would be a mistake, and slow to check.
+const RULES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -257,6 +257,27 @@ impl Query {
     }
 }
 
+impl Query {
+    /// About how much text a question holds.
+    pub fn text_bytes(&self) -> usize {
+        let lists =
+            |lists: &[&Vec<String>]| lists.iter().copied().flatten().map(|t| t.len() + 24).sum::<usize>();
+        let texts =
+            |texts: &[&Option<String>]| texts.iter().copied().flatten().map(String::len).sum::<usize>();
+        match self {
+            Query::ClusterMap(q) => {
+                lists(&[&q.capabilities, &q.resources]) + texts(&[&q.namespace_filter, &q.cluster_id])
+            }
+            Query::Catalog(q) => {
+                let f = &q.function;
+                lists(&[&q.capabilities, &q.resources, &q.tags, &f.names, &f.ids, &f.digests])
+                    + texts(&[&q.namespace, &q.cluster_id, &q.node_id, &f.name, &f.id, &f.text])
+                    + texts(&[&q.queue_name, &q.service_name, &q.service_protocol, &q.topic])
+            }
+        }
+    }
+}
+
 impl FunctionFilter {
     /// All filters on one function; `about` is read only where it is needed.
     pub fn fits<'a>(

@@ -65,6 +65,8 @@ struct Stats {
 struct QueryCache {
     settings: QueryCacheSettings,
     kept: BTreeMap<Asked, Kept>,
+    /// Entries of all kept results together.
+    rows: usize,
     waiting: BTreeSet<Asked>,
     catalog: Counters,
     cluster_map: Counters,
@@ -139,6 +141,7 @@ impl Resolver {
     pub fn forget_results(&mut self) {
         if let Some(cache) = &mut self.cache {
             cache.kept.clear();
+            cache.rows = 0;
             cache.waiting.clear();
         }
     }
@@ -152,7 +155,9 @@ impl Resolver {
     }
 
     pub fn keep(&mut self, asked: Asked, listing: Listing, now: Duration) {
-        if let Some(cache) = &mut self.cache {
+        if let Some(cache) = &mut self.cache
+            && asked.query.text_bytes() <= QUESTION_BYTES_MAX
+        {
             cache.keep(asked, listing, self.generation, now);
         }
     }
@@ -333,6 +338,7 @@ impl QueryCache {
         QueryCache {
             settings,
             kept: BTreeMap::new(),
+            rows: 0,
             waiting: BTreeSet::new(),
             catalog: Counters::default(),
             cluster_map: Counters::default(),
@@ -363,7 +369,9 @@ impl QueryCache {
             }
             Known::Stale(_) => {
                 counters.stale_serves += 1;
-                self.waiting.insert(asked.clone());
+                if self.waiting.len() < self.settings.entries_max {
+                    self.waiting.insert(asked.clone());
+                }
             }
             Known::Nothing => counters.misses += 1,
         }
@@ -371,11 +379,14 @@ impl QueryCache {
     }
 
     fn keep(&mut self, asked: Asked, listing: Listing, generation: u64, now: Duration) {
-        self.kept.insert(asked, Kept { listing, at: now, generation });
-        while self.kept.len() > self.settings.entries_max {
+        self.rows += listing.rows.len();
+        if let Some(before) = self.kept.insert(asked, Kept { listing, at: now, generation }) {
+            self.rows -= before.listing.rows.len();
+        }
+        while self.kept.len() > self.settings.entries_max || self.rows > ROWS_MAX {
             let oldest = self.kept.iter().min_by_key(|(_, k)| k.at).map(|(asked, _)| asked.clone());
-            let Some(oldest) = oldest else { break };
-            self.kept.remove(&oldest);
+            let Some(gone) = oldest.and_then(|oldest| self.kept.remove(&oldest)) else { break };
+            self.rows -= gone.listing.rows.len();
         }
     }
 
@@ -462,6 +473,10 @@ fn same_profile(a: &CacheProfileEntry, b: &CacheProfileEntry) -> bool {
         && a.tags == b.tags
 }
 
+/// References of 16 bytes in all results of the cache together.
+const ROWS_MAX: usize = 2_000_000;
+/// Longer questions are answered without the cache.
+const QUESTION_BYTES_MAX: usize = 4096;
 /// Cleaning up or copying more often than this is not worth it.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 

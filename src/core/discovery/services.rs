@@ -76,6 +76,11 @@ impl Services {
             return Err(value_error(text).because(Reason::CatalogLimit));
         }
         let entry = entry(&key, &held, node, held.announced_at);
+        let bytes = serde_json::to_vec(&entry).map_or(usize::MAX, |json| json.len());
+        if bytes > self.settings.bytes_max {
+            let text = format!("the service has {bytes} bytes, more than {}", self.settings.bytes_max);
+            return Err(value_error(text).because(Reason::MessageTooLarge));
+        }
         self.held.insert(key, held);
         Ok(entry)
     }
@@ -434,12 +439,13 @@ mod tests {
     #[test]
     fn services_are_bounded_and_may_be_bound_to_tenants() {
         let mut bench = Bench::new(DiscoverySettings {
-            services: ServiceSettings { entries_max: 1 },
+            services: ServiceSettings { entries_max: 1, bytes_max: 1000 },
             ..Default::default()
         });
         bench.call("dns_register", feed());
         assert!(bench.try_call("dns_register", with(json!({"port": 2}))).is_err());
         bench.call("dns_register", with(json!({"weight": 2})));
+        assert!(bench.try_call("dns_register", with(json!({"metadata": {"a": "x".repeat(1000)}}))).is_err());
         let admin = AdminSettings {
             register_namespaces: BTreeMap::from([("gold".into(), vec!["market".into()])]),
             ..Default::default()

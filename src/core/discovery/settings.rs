@@ -174,6 +174,8 @@ pub struct RpcSpecSettings {
 pub struct ServiceSettings {
     /// Services that this node holds at most.
     pub entries_max: usize,
+    /// Longest catalog entry of one of them, as JSON.
+    pub bytes_max: usize,
 }
 
 impl Default for PageSettings {
@@ -269,6 +271,6 @@ impl Default for SummaryResolverSettings {
 
 impl Default for ServiceSettings {
     fn default() -> ServiceSettings {
-        ServiceSettings { entries_max: 10_000 }
+        ServiceSettings { entries_max: 10_000, bytes_max: 64 * 1024 }
     }
 }

@@ -16,6 +16,7 @@ use super::query::Context;
 use super::reply::{Reply, texts};
 use super::row::Row;
 use super::settings::SummaryResolverSettings;
+use super::watch::{SUMMARY_TOPIC, topic};
 use crate::core::catalog::{Leased, NodeEntry, Scope, Text};
 use crate::core::error::CallError;
 use crate::core::time::Now;
@@ -297,6 +298,16 @@ impl SummaryCache {
         SummaryCache { settings, entries: BTreeMap::new(), counters: SummaryCounters::default(), next_prune }
     }
 
+    /// The patterns of the topics to listen on.
+    pub fn patterns(&self) -> Vec<String> {
+        let scopes: Vec<Option<&str>> = match self.settings.scopes.as_slice() {
+            [] => vec![None],
+            scopes => scopes.iter().map(|s| Some(s.word())).collect(),
+        };
+        let with_below = |scope| [topic(SUMMARY_TOPIC, scope, None), topic(SUMMARY_TOPIC, scope, Some("#"))];
+        scopes.into_iter().flat_map(with_below).collect()
+    }
+
     /// Takes over the summaries of one message. The caller has made sure that a node sent it.
     pub fn observe(&mut self, payload: &RawValue, now: Now) {
         let payload: Value = serde_json::from_str(payload.get()).unwrap_or_default();
@@ -525,6 +536,10 @@ mod tests {
         ] {
             bench.discovery.observe_summary(&message(summaries, scope), now);
         }
+        assert_eq!(
+            bench.discovery.summary_patterns(),
+            ["mpreg.discovery.summary.global", "mpreg.discovery.summary.global.#"]
+        );
         bench.discovery.observe_summary(&RawValue::from_string("null".into()).unwrap(), now);
         let told = bench.call("summary_query", json!({"scope": "global"}));
         assert_eq!(

@@ -632,6 +632,57 @@ fn deltas_are_shown_and_admitted_by_policy() {
         [Reason::PolicyDenied, Reason::PolicyDenied]
     );
     assert_eq!((taken.service_removals.len(), taken.topics.len()), (1, 1));
+    let mut bench = bench;
+    bench.learn(Delta { topic_removals: Vec::new(), service_removals: Vec::new(), ..delta.clone() });
+    let expelled = bench.discovery.expelled(&bench.catalog, "c1");
+    let keys = expelled.function_removals.iter().map(|k| &*k.identity.name).collect::<Vec<_>>();
+    assert_eq!(
+        (keys, expelled.topic_removals, expelled.service_removals),
+        (vec!["secret.g"], vec!["s".into()], vec![])
+    );
     let open = Bench::new(Default::default());
     assert_eq!(open.discovery.visible(&delta, &open.viewer).functions.len(), 4);
+}
+
+#[test]
+fn no_payload_makes_it_panic_and_every_error_is_one_line() {
+    const MEMBERS: &str = "entry_type namespace scope viewer_tenant_id capabilities resources tags cluster_id node_id \
+        function_name function_id version_constraint queue_name service_name service_port topic limit page_token query \
+        mode detail_level spec_digests function_names max_nodes timeout_seconds service_id include_ingress ingress_limit \
+        ingress_scope ingress_tags namespace_filter name protocol port targets metadata priority weight ttl_seconds rules \
+        enabled default_allow actor payload";
+    let odd = [
+        json!(null),
+        json!(""),
+        json!(" é.😀\u{0}\n"),
+        json!("9223372036854775808:-1"),
+        json!(-1),
+        json!(1e308),
+        json!(u64::MAX),
+        json!(true),
+        json!([null, [], {}]),
+        json!([1, "a.b", "a.b"]),
+        json!({"a": {"starts_at": -0.0}}),
+        json!([{"namespace": ".", "cutover_windows": [[], {"ends_at": "x"}]}]),
+    ];
+    let mut bench = populated();
+    for fun in super::super::FORCED_LOCAL {
+        for member in MEMBERS.split_whitespace() {
+            for value in &odd {
+                // By name, so that it is converted like any other member; short pages keep this fast.
+                let payload = json!({"entry_type": "functions", "name": "n", "limit": 2});
+                let (args, kwargs) = (json!([payload]), json!({member: value}));
+                {
+                    if let Err(error) = bench.outcome(fun, args, kwargs) {
+                        assert!(matches!(error.code, 1003 | 403), "{error:?}");
+                        let told = details(error);
+                        assert!(
+                            told.len() < 2000 && !told.contains("src/") && !told.contains("panicked"),
+                            "{told}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }
