@@ -31,7 +31,12 @@ pub enum ConfigVerb {
 
 /// Tell everything that is wrong with a configuration
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "check")]
+#[argh(
+    subcommand,
+    name = "check",
+    example = "mpreg config check server.toml",
+    example = "mpreg config check server.toml --set dns.port=5353"
+)]
 pub struct CheckCommand {
     /// the file; by default /etc/mpreg/server.toml
     #[argh(positional)]
@@ -46,7 +51,7 @@ pub struct CheckCommand {
 
 /// Print the settings as TOML, with the origin of each
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "show")]
+#[argh(subcommand, name = "show", example = "mpreg config show server.toml --effective")]
 pub struct ShowCommand {
     /// the file; by default /etc/mpreg/server.toml
     #[argh(positional)]
@@ -67,7 +72,7 @@ pub struct ShowCommand {
 
 /// Print a file of the old flat format in the new form, with its secrets
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "convert")]
+#[argh(subcommand, name = "convert", example = "mpreg config convert old.toml > server.toml")]
 pub struct ConvertCommand {
     /// the old file
     #[argh(positional)]
@@ -79,7 +84,7 @@ pub struct ConvertCommand {
 
 /// Print a file with every key, its meaning and its default
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "example")]
+#[argh(subcommand, name = "example", example = "mpreg config example > server.toml")]
 pub struct ExampleCommand {}
 
 /// What a verb prints, and the exit status.
