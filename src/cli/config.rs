@@ -72,7 +72,7 @@ pub struct ShowCommand {
 
 /// Print a file of the old flat format in the new form, with its secrets
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "convert", example = "mpreg config convert old.toml > server.toml")]
+#[argh(subcommand, name = "convert", example = "mpreg config convert old.toml")]
 pub struct ConvertCommand {
     /// the old file
     #[argh(positional)]
@@ -84,7 +84,7 @@ pub struct ConvertCommand {
 
 /// Print a file with every key, its meaning and its default
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "example", example = "mpreg config example > server.toml")]
+#[argh(subcommand, name = "example", example = "mpreg config example")]
 pub struct ExampleCommand {}
 
 /// What a verb prints, and the exit status.

@@ -384,8 +384,8 @@ impl<'a> CommandFields<'a> {
         Ok(Command {
             name: scalar::text("name", self.name)?,
             fun: scalar::text("fun", self.fun)?,
-            args: scalar::array("args", self.args)?,
-            kwargs: scalar::map("kwargs", self.kwargs)?,
+            args: scalar::flat("args", scalar::array("args", self.args)?)?,
+            kwargs: scalar::flat("kwargs", scalar::map("kwargs", self.kwargs)?)?,
             locs: match self.locs {
                 None => Vec::new(),
                 // A set: a repeated resource must not cost a comparison with every endpoint.
@@ -424,11 +424,11 @@ impl<'a> MessageFields<'a> {
         Ok(Publish {
             u: u.clone(),
             topic: scalar::text("topic", self.topic)?,
-            payload: self.payload.ok_or_else(|| Fault::missing("payload"))?,
+            payload: scalar::flat("payload", self.payload)?.ok_or_else(|| Fault::missing("payload"))?,
             timestamp: scalar::float("timestamp", self.timestamp)?,
             message_id: scalar::text("message_id", self.message_id)?,
             publisher: scalar::text("publisher", self.publisher)?,
-            headers: scalar::map("headers", self.headers)?,
+            headers: scalar::flat("headers", scalar::map("headers", self.headers)?)?,
             routing_path,
             current_hop: scalar::given(self.current_hop)
                 .map(|raw| scalar::integer("current_hop", raw))

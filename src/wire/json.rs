@@ -241,6 +241,40 @@ pub fn push_one_line(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(rest);
 }
 
+/// Whether a value is nested deeper than readers can be expected to follow: the reference's clients fail at about a
+/// thousand levels and its nodes at 255 (client.md 1.8), and a client that fails takes its connection along.
+pub fn is_too_deep(json: &[u8]) -> bool {
+    // Every level opens and closes, so short texts need no look, and few brackets need no second one.
+    if json.len() <= 2 * DEPTH_MAX || memchr::memchr2_iter(b'[', b'{', json).nth(DEPTH_MAX).is_none() {
+        return false;
+    }
+    let (mut at, mut depth) = (0, 0usize);
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => match string_at(json, at) {
+                Some(token) => {
+                    at = token.range.end;
+                    continue;
+                }
+                None => return false,
+            },
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Levels of arrays and objects that a value may have.
+pub const DEPTH_MAX: usize = 500;
+
 /// Checks what JSON's grammar allows but a peer of the reference would close its link over.
 pub fn portable(json: &[u8], depth_max: usize) -> Result<(), Unportable> {
     let (mut at, mut depth) = (0, 0usize);

@@ -52,7 +52,7 @@ pub use tenant::{Binding, Credential, CredentialScheme, TenantSettings, resolve_
 pub use watch::{DELTA_TOPIC, DiscoveryMessage, SUMMARY_TOPIC, delta_messages};
 
 use crate::core::catalog::{
-    Catalog, Delta, NodeEntry, Scope, ServiceEntry, ServiceKey, Text, TransportEndpoint,
+    Catalog, Delta, Entry, NodeEntry, Scope, ServiceEntry, ServiceKey, Text, TransportEndpoint,
 };
 use crate::core::reason::Reason;
 use crate::core::time::Now;

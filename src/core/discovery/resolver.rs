@@ -90,15 +90,15 @@ struct Counters {
 
 impl Resolver {
     pub fn new(settings: ResolverSettings) -> Resolver {
-        let first = |interval: Duration| (!interval.is_zero()).then(|| interval.max(INTERVAL_MIN));
+        // The first ones are due at once.
+        let first = |interval: Duration| (!interval.is_zero()).then_some(Duration::ZERO);
         Resolver {
             catalog: Catalog::new(usize::MAX),
             generation: 0,
             stats: Stats::default(),
             cache: settings.cache.enabled.then(|| QueryCache::new(settings.cache.clone())),
             next_prune: first(settings.prune_interval),
-            // The first one is due at once.
-            next_resync: (!settings.resync_interval.is_zero()).then_some(Duration::ZERO),
+            next_resync: first(settings.resync_interval),
             settings,
         }
     }

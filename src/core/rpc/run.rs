@@ -173,6 +173,10 @@ impl<'r> Run<'r> {
         // A command that was given up, or is reported twice, changes nothing.
         let (Some(state), false) = (state, self.ended) else { return Step::wait() };
         let result = match result {
+            Ok(result) if json::is_too_deep(result.as_bytes()) => {
+                let text = format!("a result is nested more than {} levels deep", json::DEPTH_MAX);
+                return self.fail(CallError::failed(text));
+            }
             Ok(result) => result,
             Err(error) => return self.fail(error),
         };

@@ -1,7 +1,7 @@
 //! Functions served by worker processes: one JSON-RPC 2.0 message a line on stdin and stdout, in any language.
 //!
-//! Functions with the same command, environment and user share their processes; each keeps its own timeout and
-//! `in_flight_max`. Every call ends: with the worker's answer, with an error that says why, or at its deadline. A
+//! Functions with the same command, environment, user, number of instances and restart back-off share their
+//! processes; each keeps its own timeout and `in_flight_max`. Every call ends: with the worker's answer, with an error that says why, or at its deadline. A
 //! dropped call is taken back from the worker with a notice. Nothing here looks into arguments or results, blocks
 //! a thread, or lets a worker's memory, output or end harm the node. The decisions are in `core::worker`.
 //!
@@ -46,12 +46,12 @@ pub struct WorkerSpec {
     pub function_id: String,
     pub version: String,
     pub command: Vec<String>,
-    /// Processes; of functions that share a command the largest number counts.
+    /// Processes.
     pub instances: usize,
     /// Calls of this function that one process may have at a time.
     pub in_flight_max: usize,
     pub timeout: Duration,
-    /// First wait before a process that ended is started again; of functions that share a command the longest.
+    /// First wait before a process that ended is started again.
     pub restart_backoff: Duration,
     pub environment: BTreeMap<String, String>,
     pub user: Option<String>,
@@ -128,17 +128,17 @@ impl Workers {
         report: impl Fn(WorkerEvent) + Send + Sync + 'static,
     ) -> Workers {
         let report = Arc::new(report);
-        let mut shared: BTreeMap<Command, Vec<usize>> = BTreeMap::new();
+        let mut shared: BTreeMap<(Command, usize, Duration), Vec<usize>> = BTreeMap::new();
         for (key, spec) in specs.iter().enumerate() {
-            shared.entry(Command::of(spec)).or_default().push(key);
+            shared.entry((Command::of(spec), spec.instances, spec.restart_backoff)).or_default().push(key);
         }
         let (stop, stopped) = smol::channel::bounded(1);
         let mut pools = Vec::new();
         let mut tasks = Vec::new();
         let mut places = BTreeMap::new();
-        for (command, keys) in shared {
+        for ((command, instances, _), keys) in shared {
             let members: Vec<&WorkerSpec> = keys.iter().map(|key| &specs[*key]).collect();
-            let instances = members.iter().map(|s| s.instances).max().unwrap_or(1).max(1);
+            let instances = instances.max(1);
             let pool = Arc::new(Pool::new(&keys, &members, command, instances, limits, report.clone()));
             for (place, key) in keys.iter().enumerate() {
                 places.insert(*key, (pool.clone(), place));

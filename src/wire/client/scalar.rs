@@ -53,6 +53,16 @@ pub fn text<'a>(member: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>,
     })
 }
 
+/// A value that is passed on, unless it is nested too deep for those who will read it.
+pub fn flat<'a>(member: &str, raw: Option<&'a RawValue>) -> Result<Option<&'a RawValue>, Fault> {
+    match raw {
+        Some(raw) if json::is_too_deep(raw.get().as_bytes()) => {
+            Err(Fault::new(member, &format!("is nested more than {} levels deep", json::DEPTH_MAX)))
+        }
+        raw => Ok(raw),
+    }
+}
+
 /// A string that is absent when it is null or empty.
 pub fn optional_text<'a>(member: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Fault> {
     match given(raw) {
