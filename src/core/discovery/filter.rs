@@ -43,54 +43,6 @@ pub fn literal_prefix(pattern: &str) -> &str {
     pattern
 }
 
-/// Matching of client.md 5.3: by whole segments, `*` is one and `#` any number of them.
-pub fn matches(pattern: &str, topic: &str) -> bool {
-    let pattern: Vec<&str> = segments(pattern);
-    let topic: Vec<&str> = segments(topic);
-    // reached[i]: the first i segments of the pattern match what was read of the topic.
-    let mut reached = vec![false; pattern.len() + 1];
-    if let Some(first) = reached.first_mut() {
-        *first = true;
-    }
-    open_hashes(&pattern, &mut reached);
-    for segment in topic {
-        let mut next = vec![false; pattern.len() + 1];
-        for (i, part) in pattern.iter().enumerate() {
-            if !reached.get(i).copied().unwrap_or_default() {
-                continue;
-            }
-            if *part == "#" {
-                set(&mut next, i);
-                set(&mut next, i + 1);
-            } else if *part == "*" || *part == segment {
-                set(&mut next, i + 1);
-            }
-        }
-        open_hashes(&pattern, &mut next);
-        reached = next;
-    }
-    reached.last().copied().unwrap_or_default()
-}
-
-fn segments(text: &str) -> Vec<&str> {
-    if text.is_empty() { Vec::new() } else { text.split('.').collect() }
-}
-
-/// A `#` may stand for nothing.
-fn open_hashes(pattern: &[&str], reached: &mut [bool]) {
-    for (i, part) in pattern.iter().enumerate() {
-        if *part == "#" && reached.get(i).copied().unwrap_or_default() {
-            set(reached, i + 1);
-        }
-    }
-}
-
-fn set(reached: &mut [bool], place: usize) {
-    if let Some(slot) = reached.get_mut(place) {
-        *slot = true;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,29 +57,6 @@ mod tests {
             ("", "svc", false),
         ] {
             assert_eq!(at_or_below(name, namespace), covered, "{name} {namespace}");
-        }
-    }
-
-    #[test]
-    fn patterns_match_by_segments() {
-        for (pattern, topic, expected) in [
-            ("a.*", "a.b", true),
-            ("a.*", "a", false),
-            ("a.*", "a.", true),
-            ("a.#", "a", true),
-            ("a.#", "a.b.c", true),
-            ("#", "", true),
-            ("*", "", false),
-            ("#.b", "b", true),
-            ("a.#.b", "a.x.y.b", true),
-            ("a.#.b", "a.x.y", false),
-            ("a.#.*", "a", false),
-            ("a.#.*", "a.b.c", true),
-            ("a.b*", "a.bc", false),
-            ("", "", true),
-            ("*.*", ".", true),
-        ] {
-            assert_eq!(matches(pattern, topic), expected, "{pattern} {topic}");
         }
     }
 

@@ -8,7 +8,6 @@
 mod access;
 mod builtin;
 mod commands;
-mod constraint;
 mod export;
 mod filter;
 mod functions;
@@ -39,7 +38,6 @@ use serde_json::value::RawValue;
 
 pub use access::Viewer;
 pub use builtin::{FORCED_LOCAL, is_builtin, is_builtin_name};
-pub use constraint::VersionConstraint;
 pub use export::StoredSummary;
 pub use functions::{Answered, Ask, SCATTER_PARALLEL_MAX, ScatterPlan};
 pub use nodes::Load;

@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::LocalNode;
 use super::access::Viewer;
-use super::constraint::VersionConstraint;
-use super::filter::{at_or_below, has_all, literal_prefix, matches, reaches};
+use super::filter::{at_or_below, has_all, literal_prefix, reaches};
 use super::payload::{Payload, shortened, value_error};
 use super::policy::Policy;
 use super::row::Row;
 use crate::core::catalog::{Catalog, FunctionEntry, Leased, NodeEntry, Scope, Text, namespace_of};
 use crate::core::error::CallError;
-use crate::core::reason::Reason;
+use crate::core::pubsub::pattern::Pattern;
+use crate::core::rpc::version::Constraint;
 
 /// The seven entry types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ pub struct CatalogQuery {
 pub struct FunctionFilter {
     pub name: Option<String>,
     pub id: Option<String>,
-    pub version: VersionConstraint,
+    pub version: Constraint,
     /// Lower case; looked for in name, namespace, id and the line of documentation.
     pub text: Option<String>,
     /// Empty lists do not filter.
@@ -211,8 +211,7 @@ impl CatalogQuery {
 
     fn common(kind: Kind, payload: &Payload) -> Result<CatalogQuery, CallError> {
         let version = payload.text("version_constraint")?.unwrap_or_default();
-        let version = VersionConstraint::parse(&version)
-            .map_err(|fault| value_error(fault).because(Reason::BadVersionConstraint))?;
+        let version = Constraint::parse(&version).map_err(|bad| bad.error())?;
         Ok(CatalogQuery {
             namespace: payload.trimmed("namespace")?,
             scope: payload.scope("scope")?,
@@ -293,7 +292,7 @@ impl FunctionFilter {
             || !listed(&self.names, &identity.name)
             || !listed(&self.ids, &identity.function_id)
             || !listed(&self.digests, digest.unwrap_or_default())
-            || !self.version.matches(&identity.version)
+            || !self.version.accepts(&identity.version.0)
         {
             return false;
         }
@@ -358,7 +357,7 @@ impl Context<'_> {
                         && query
                             .topic
                             .as_deref()
-                            .is_none_or(|topic| t.patterns.iter().any(|p| matches(p, topic)))
+                            .is_none_or(|topic| t.patterns.iter().any(|p| Pattern::parse(p).matches(topic)))
                         && (query.namespace.is_none() || t.patterns.iter().any(|p| in_namespace(p)))
                         && reaches(t.scope, query.scope)
                         && has_all(&t.tags, &query.tags)

@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 
 use serde_json::value::to_raw_value;
 
-use super::matching::version_satisfies;
 use super::seen::Seen;
 use super::*;
-use crate::core::catalog::FunctionVersion;
 use crate::core::error::{NOT_FOUND, TIMED_OUT};
+use crate::core::rpc::version::{BadConstraint, Constraint};
 use crate::wire::fabric::{
     Headers, Message, MessageKind, Rpc, RpcError, RpcRequest, RpcResponse, Str, empty_object,
 };
@@ -341,11 +340,7 @@ impl Fabric {
     ) -> Result<(), Box<RawValue>> {
         let own = self.node_id().clone();
         let command = request.command.to_text();
-        if let Some(constraint) = &request.version_constraint {
-            let zero = FunctionVersion(semver::Version::new(0, 0, 0));
-            version_satisfies(constraint, &zero)
-                .map_err(|text| error_object(&CallError::failed(format!("ValueError: {text}")), &command))?;
-        }
+        constraint_of(&request).map_err(|bad| error_object(&bad.error(), &command))?;
         let cluster = request.target_cluster.as_ref().or(message.headers.target_cluster.as_ref());
         if cluster.is_some_and(|c| **c != **self.cluster_id()) {
             return Err(failure("fabric_route_not_found", &command)); // strict isolation
@@ -451,13 +446,12 @@ impl Fabric {
 
     /// The functions in our cluster that a request may mean.
     fn offers<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
-        self.catalog.functions_named(&request.command).filter(|f| {
+        // One that cannot be read was answered before.
+        let constraint = constraint_of(request).ok().flatten();
+        self.catalog.functions_named(&request.command).filter(move |f| {
             f.cluster_id == *self.cluster_id()
                 && request.function_id.as_ref().is_none_or(|id| **id == *f.identity.function_id)
-                && request
-                    .version_constraint
-                    .as_ref()
-                    .is_none_or(|c| version_satisfies(c, &f.identity.version) == Ok(true))
+                && constraint.as_ref().is_none_or(|c| c.accepts(&f.identity.version.0))
                 && request.resources.iter().all(|r| f.resources.iter().any(|have| **have == **r))
         })
     }
@@ -669,3 +663,8 @@ const PASSED_MAX: Duration = Duration::from_secs(300);
 const DIALLER_BYTES_MAX: usize = 1 << 20;
 /// Of an error text from elsewhere.
 const ERROR_CHARS_MAX: usize = 4000;
+
+/// The version constraint of a request, read.
+fn constraint_of(request: &RpcRequest<'_>) -> Result<Option<Constraint>, BadConstraint> {
+    request.version_constraint.as_ref().map(|text| Constraint::parse(text)).transpose()
+}

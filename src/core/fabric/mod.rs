@@ -8,7 +8,6 @@
 
 mod call;
 mod gossip;
-mod matching;
 mod publish;
 mod seen;
 mod server;

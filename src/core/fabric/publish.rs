@@ -10,10 +10,10 @@
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
-use super::matching::topic_matches;
 use super::seen::Seen;
 use super::*;
 use crate::core::catalog::Kind;
+use crate::core::pubsub::pattern::Pattern;
 use crate::wire::fabric::{Headers, Message, Str, empty_object};
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Publications {
         }
         let others = catalog.topics().filter(|t| t.cluster_id == own.cluster_id && t.node_id != own.node_id);
         let mut nodes: Vec<Text> = others
-            .filter(|t| t.patterns.iter().any(|p| topic_matches(p, topic)))
+            .filter(|t| t.patterns.iter().any(|p| Pattern::parse(p).matches(topic)))
             .map(|t| t.node_id.clone())
             .collect();
         nodes.sort();

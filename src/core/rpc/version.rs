@@ -4,6 +4,7 @@
 //! does: when one of its bounds names a pre-release of the same three numbers. Build parts stay an error.
 //! Comparison is left to the `semver` crate; here is only what the reference writes differently.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use semver::{BuildMetadata, Comparator, Op, Prerelease, Version, VersionReq};
@@ -55,6 +56,19 @@ impl Constraint {
     /// Whether every version is accepted.
     pub fn is_any(&self) -> bool {
         self.comparators.comparators.is_empty()
+    }
+}
+
+/// By what is written, for keys of maps; the order means nothing else.
+impl Ord for Constraint {
+    fn cmp(&self, other: &Constraint) -> Ordering {
+        self.to_string().cmp(&other.to_string())
+    }
+}
+
+impl PartialOrd for Constraint {
+    fn partial_cmp(&self, other: &Constraint) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
