@@ -225,7 +225,7 @@ fn many_calls_at_once() {
 fn no_more_in_flight_than_allowed_and_the_rest_waits_in_order() {
     let limits = WorkerLimits { message_bytes_max: 1 << 20, waiting_max: 3 };
     with_limits(
-        vec![WorkerSpec { in_flight_max: 2, ..python("t.limited", "limited") }, python("t.free", "limited")],
+        ["t.limited", "t.free"].map(|name| WorkerSpec { in_flight_max: 2, ..python(name, "limited") }).into(),
         limits,
         |b| async move {
             assert_eq!(b.value(0, json!([])).await, "t.limited");
@@ -251,11 +251,13 @@ fn functions_with_one_command_share_its_processes_and_others_do_not() {
         python("t.a", "shared"),
         python("t.b", "shared"),
         WorkerSpec { environment, ..python("t.c", "shared") },
+        WorkerSpec { in_flight_max: 3, ..python("t.d", "shared") },
     ];
     with(specs, |b| async move {
         let pid = b.value(0, json!(["pid"])).await;
         assert_eq!(b.value(1, json!(["pid"])).await, pid);
         assert_ne!(b.value(2, json!(["pid"])).await, pid);
+        assert_ne!(b.value(3, json!(["pid"])).await, pid);
         assert_eq!(b.value(1, json!([])).await, "t.b");
         let environment = b.value(2, json!(["env"])).await;
         assert_eq!(environment["WORD"], "swordfish");
@@ -309,7 +311,7 @@ fn a_call_that_takes_too_long_ends_and_its_late_answer_is_nobodys() {
 #[test]
 fn a_dropped_call_is_taken_back() {
     with(
-        vec![WorkerSpec { in_flight_max: 1, ..python("t.drop", "drop") }, python("t.see", "drop")],
+        ["t.drop", "t.see"].map(|name| WorkerSpec { in_flight_max: 1, ..python(name, "drop") }).into(),
         |b| async move {
             b.value(0, json!([])).await;
             let held = b.begin(0, json!(["hold"]));

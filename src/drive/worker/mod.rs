@@ -1,7 +1,7 @@
 //! Functions served by worker processes: one JSON-RPC 2.0 message a line on stdin and stdout, in any language.
 //!
-//! Functions with the same command, environment, user, number of instances and restart back-off share their
-//! processes; each keeps its own timeout and `in_flight_max`. Every call ends: with the worker's answer, with an error that says why, or at its deadline. A
+//! Functions that agree in command, environment, user, instances, `in_flight_max` and restart back-off share their
+//! processes; each keeps its own timeout. Every call ends: with the worker's answer, with an error that says why, or at its deadline. A
 //! dropped call is taken back from the worker with a notice. Nothing here looks into arguments or results, blocks
 //! a thread, or lets a worker's memory, output or end harm the node. The decisions are in `core::worker`.
 //!
@@ -128,15 +128,16 @@ impl Workers {
         report: impl Fn(WorkerEvent) + Send + Sync + 'static,
     ) -> Workers {
         let report = Arc::new(report);
-        let mut shared: BTreeMap<(Command, usize, Duration), Vec<usize>> = BTreeMap::new();
+        let mut shared: BTreeMap<(Command, usize, usize, Duration), Vec<usize>> = BTreeMap::new();
         for (key, spec) in specs.iter().enumerate() {
-            shared.entry((Command::of(spec), spec.instances, spec.restart_backoff)).or_default().push(key);
+            let alike = (Command::of(spec), spec.instances, spec.in_flight_max, spec.restart_backoff);
+            shared.entry(alike).or_default().push(key);
         }
         let (stop, stopped) = smol::channel::bounded(1);
         let mut pools = Vec::new();
         let mut tasks = Vec::new();
         let mut places = BTreeMap::new();
-        for ((command, instances, _), keys) in shared {
+        for ((command, instances, ..), keys) in shared {
             let members: Vec<&WorkerSpec> = keys.iter().map(|key| &specs[*key]).collect();
             let instances = instances.max(1);
             let pool = Arc::new(Pool::new(&keys, &members, command, instances, limits, report.clone()));
