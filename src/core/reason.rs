@@ -88,6 +88,11 @@ impl Reason {
         &REASONS[self as usize]
     }
 
+    /// True for what happens all the time between healthy nodes: counted, but not worth a line of the log.
+    pub fn is_routine(self) -> bool {
+        matches!(self, Reason::EntryStale | Reason::MessageRepeated | Reason::GossipUnknownKind)
+    }
+
     pub fn name(self) -> &'static str {
         self.meaning().name
     }

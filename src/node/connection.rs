@@ -68,8 +68,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(hub: Arc<Hub>, link: Link, origin: Origin) -> Connection {
+    pub fn new(hub: Arc<Hub>, link: Link, mut origin: Origin) -> Connection {
         let outlet = hub.open_outlet(origin.dialled.is_none());
+        origin.viewer.connection = outlet.id().0;
         let now = Instant::now();
         Connection {
             matches: MatchCache::default(),
@@ -217,6 +218,11 @@ impl Connection {
                     "a message of the wrong class of listener",
                 );
                 Served::Close { code: close_code::POLICY, text: "not served on this listener".into() }
+            }
+            // Between nodes one bad message costs no link (fabric.md 20).
+            Err(fault) if self.is_peer => {
+                self.hub.refused(Reason::BadFrame, &self.origin.address, &fault.text);
+                Served::Done
             }
             Err(fault) => {
                 self.hub.refused(Reason::BadFrame, &self.origin.address, &fault.text);

@@ -129,7 +129,8 @@ impl Hub {
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
-                log::warn!(reason = reason.name(), link = link, count = count; "refused: {text}");
+                let level = if reason.is_routine() { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
             Action::Log { level, text } => log::log!(level, "{text}"),
         }

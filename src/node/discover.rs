@@ -143,7 +143,12 @@ impl Hub {
         }
         let peers = BTreeMap::new();
         let world = World { catalog: control.fabric.catalog(), node: &control.local, peers: &peers, now };
-        for message in delta_messages(delta, &world) {
+        // One message serves all subscribers, so it holds what anybody of this cluster may see.
+        let delta = control.discovery.visible(delta, &Viewer::of_cluster(&control.local.cluster_id));
+        if delta.is_empty() {
+            return;
+        }
+        for message in delta_messages(&delta, &world) {
             self.publish_discovery(&message, now);
         }
     }
@@ -174,6 +179,9 @@ impl Hub {
         let Control { fabric, discovery, local, .. } = &mut *control;
         let peers = peer_views(fabric, now);
         discovery.handle_timeout(World { catalog: fabric.catalog(), node: local, peers: &peers, now });
+        for (reason, count) in discovery.take_notes() {
+            self.counters.count_many(reason, count);
+        }
         let services: Vec<_> = discovery.services_due(local, now).into_iter().map(Arc::new).collect();
         if !services.is_empty() {
             self.control_locked(

@@ -148,6 +148,7 @@ impl Hub {
         if inbound {
             self.inbound.fetch_sub(1, Relaxed);
         }
+        lock(&self.control).discovery.connection_closed(outlet.id().0);
         let ended = self.with_subscriptions(|subscriptions| subscriptions.drop_connection(outlet.id()));
         for target in ended {
             self.announce_subscription(&target.subscription_id);

@@ -85,6 +85,7 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
             let mut viewer = Viewer::of_cluster(&hub.cluster_id().into());
             viewer.tenant = tenant;
             viewer.loopback = info.address.ip().is_loopback();
+            viewer.certified = !info.client_certificates.is_empty();
             let origin = Origin {
                 address: info.address.to_string(),
                 dialled: None,
