@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mpreg::client::{Client, Options};
 use mpreg::drive::dial::{DialSettings, dial};
@@ -310,8 +310,9 @@ pub fn subscribe(id: &str, pattern: &str, backlog_seconds: i64) -> Value {
 }
 
 pub fn publish(topic: &str, payload: Value) -> Value {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     json!({ "role": "pubsub-publish", "u": "p", "message": {
-        "topic": topic, "payload": payload, "timestamp": 1.5, "message_id": "m", "publisher": "test", "headers": {},
+        "topic": topic, "payload": payload, "timestamp": wall, "message_id": "m", "publisher": "test", "headers": {},
     }})
 }
 

@@ -20,7 +20,9 @@ fn start_lines_port_file_and_node_id_agree() {
 
 #[test]
 fn a_node_knows_itself_in_its_catalog() {
-    let node = Node::start("[node]\ncluster_id = \"c7\"\nresources = [\"r\"]\n[listen]\nport_range = \"16100-16900\"\n");
+    let node = Node::start(
+        "[node]\ncluster_id = \"c7\"\nresources = [\"r\"]\n[listen]\nport_range = \"16100-16900\"\n",
+    );
     assert!((16_100..=16_900).contains(&node.port));
     run(async |_| {
         let mut wire = node.wire().await;
@@ -46,11 +48,16 @@ fn all_faults_of_a_configuration_are_told_and_nothing_is_created() {
     let output = refused(folder.path(), text);
     assert_eq!(output.status.code(), Some(78));
     let told = String::from_utf8(output.stderr).unwrap();
-    for (line, key) in [(4, "node.stop_timeout"), (7, "listen.port"), (9, "listen.prot"), (11, "limits.backlog")] {
+    for (line, key) in
+        [(4, "node.stop_timeout"), (7, "listen.port"), (9, "listen.prot"), (11, "limits.backlog")]
+    {
         let place = format!("node.toml:{line}:");
         assert!(told.lines().any(|l| l.contains(&place) && l.contains(key)), "{key}: {told}");
     }
-    assert!(told.contains("4 errors, nothing started") && told.contains("did you mean `listen.port`"), "{told}");
+    assert!(
+        told.contains("4 errors, nothing started") && told.contains("did you mean `listen.port`"),
+        "{told}"
+    );
     assert!(output.stdout.is_empty());
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(files, ["node.toml"]);
@@ -117,7 +124,10 @@ fn a_port_file_that_cannot_be_written_is_named() {
     let output = refused(folder.path(), "[listen]\nport_file = \"DIR/nowhere/port\"\n");
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("listen.port_file: cannot write") && told.contains("create the directory"), "{told}");
+    assert!(
+        told.contains("listen.port_file: cannot write") && told.contains("create the directory"),
+        "{told}"
+    );
 }
 
 #[test]
