@@ -14,7 +14,7 @@ use super::control::Control;
 use super::functions::LocalFunctions;
 use super::outlet::Outlet;
 use super::translate;
-use crate::config::Settings;
+use crate::config::{Key, Settings};
 use crate::core::catalog::Text;
 use crate::core::discovery::{Policy, TenantSettings};
 use crate::core::error::CallError;
@@ -265,6 +265,13 @@ impl Hub {
         self.settings.store(Arc::new(settings));
     }
 
+    /// Whether a reload brings a changed key into force.
+    pub fn takes_live(key: &Key) -> bool {
+        LIVE_KEYS.iter().any(|live| {
+            key.path.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
     pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
         self.tenants.load()
     }
@@ -295,11 +302,27 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The keys that `live` takes and `Hub::reload` hands on.
+const LIVE_KEYS: &[&str] = &[
+    "limits.outbound_per_link",
+    "limits.pending_calls_max",
+    "limits.subscriptions_per_connection",
+    "limits.backlog",
+    "log.level",
+    "log.debug_scopes",
+    "tenants.credential",
+    "discovery.policy.rule",
+];
+
 /// The settings in force after a reload: the keys that may change while the node runs are the new ones.
 fn live(old: &Settings, new: &Settings) -> Settings {
     let mut settings = old.clone();
-    settings.limits = new.limits.clone();
-    settings.log = new.log.clone();
+    settings.limits.outbound_per_link = new.limits.outbound_per_link;
+    settings.limits.pending_calls_max = new.limits.pending_calls_max;
+    settings.limits.subscriptions_per_connection = new.limits.subscriptions_per_connection;
+    settings.limits.backlog = new.limits.backlog;
+    settings.log.level = new.log.level;
+    settings.log.debug_scopes = new.log.debug_scopes.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();
     settings
