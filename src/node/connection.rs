@@ -194,6 +194,10 @@ impl Connection {
     }
 
     fn message(&mut self, frame: &Bytes, now: Now) -> Served {
+        // There is no client behind a link that this node dialled, and the answers of a peer have no role.
+        if self.origin.dialled.is_some() {
+            return self.peer_message(frame);
+        }
         match read(frame) {
             Ok(Message::Rpc(rpc)) if self.origin.may_be_client => request::serve(self, &rpc, frame, now),
             Ok(Message::Publish(message)) if self.origin.may_be_client => {
@@ -203,15 +207,12 @@ impl Connection {
             Ok(Message::Unsubscribe(wish)) if self.origin.may_be_client => publish::unsubscribe(self, &wish),
             Ok(Message::Peer(_)) if self.origin.may_be_peer => {
                 self.become_peer();
-                self.hub.control(Event::Message { link: self.outlet.link_id(), bytes: frame.clone() });
-                Served::Done
+                self.peer_message(frame)
             }
             Ok(Message::Malformed(fault)) => {
                 self.hub.refused(Reason::BadRequest, &self.origin.address, &fault.text);
                 self.answer(|out| fault.answer(out))
             }
-            // On a link that this node dialled, answers of the peer come in; they have no role.
-            Ok(Message::UnknownRole(_)) if self.origin.dialled.is_some() => Served::Done,
             Ok(Message::UnknownRole(fault)) => {
                 self.hub.refused(Reason::UnknownRole, &self.origin.address, &fault.role);
                 self.answer(|out| fault.answer(out))
@@ -229,6 +230,11 @@ impl Connection {
                 Served::Close { code: close_code::POLICY, text: fault.text }
             }
         }
+    }
+
+    fn peer_message(&mut self, frame: &Bytes) -> Served {
+        self.hub.control(Event::Message { link: self.outlet.link_id(), bytes: frame.clone() });
+        Served::Done
     }
 
     /// Puts one answer into the outlet.
