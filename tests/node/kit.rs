@@ -259,7 +259,11 @@ impl Wire {
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.link.read().await {
-                Ok(Incoming::Closed { code, reason }) => return (code, reason),
+                Ok(Incoming::Closed { code, reason }) => {
+                    // The answer to a close leaves with it.
+                    let _ = self.link.close(1000, "").await;
+                    return (code, reason);
+                }
                 Ok(_) => {}
                 // An end without a close.
                 Err(_) => return (1006, String::new()),

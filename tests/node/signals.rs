@@ -50,6 +50,28 @@ fn release(node: &Node) {
 }
 
 #[test]
+fn what_was_answered_before_a_stop_still_arrives() {
+    let mut node = Node::start("");
+    run(async |_| {
+        let (mut slow, mut watcher) = (node.wire().await, node.wire().await);
+        watcher.subscribe("s", "done", 0).await;
+        let value = "x".repeat(ANSWER_BYTES);
+        slow.send(request("1", json!([command("c", "echo", json!([value]))]))).await;
+        slow.send(publish("done", json!(1))).await;
+        assert_eq!(watcher.next().await["message"]["topic"], "done");
+        node.signal(Signal::TERM);
+        watcher.closed().await;
+        assert_eq!(slow.next().await["r"]["c"].as_str().map(str::len), Some(ANSWER_BYTES));
+        assert_eq!(slow.next().await["success"], true);
+        assert_eq!(slow.closed().await.0, 1001);
+        assert_eq!(node.ended().code(), Some(0));
+    });
+}
+
+/// More than a socket holds, less than `limits.outbound_per_link`.
+const ANSWER_BYTES: usize = 7 << 20;
+
+#[test]
 fn a_stop_takes_no_longer_than_stop_timeout() {
     let mut node = Node::start(&("[node]\nstop_timeout = \"400ms\"\n".to_owned() + &slow_function()));
     run(async |_| {

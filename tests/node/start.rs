@@ -14,7 +14,10 @@ fn start_lines_port_file_and_node_id_agree() {
     assert_eq!(std::fs::read_to_string(node.folder.path().join("port")).unwrap(), format!("{}\n", node.port));
     assert!((10_000..=16_000).contains(&node.port), "{}", node.port);
     let ready = node.logged_text("ready in");
-    assert!(ready.contains(&format!("node={url}")) && ready.contains("cluster=default-cluster"), "{ready}");
+    assert!(
+        ready.contains(&format!("node_id={url}")) && ready.contains("cluster=default-cluster"),
+        "{ready}"
+    );
     node.stop();
 }
 
@@ -37,7 +40,7 @@ fn a_node_knows_itself_in_its_catalog() {
 #[test]
 fn an_id_with_port_0_stands_for_the_bound_port() {
     let node = Node::start("[node]\nid = \"ws://node.example:0\"\n");
-    node.logged_text(&format!("node=ws://node.example:{}", node.port));
+    node.logged_text(&format!("node_id=ws://node.example:{}", node.port));
 }
 
 #[test]
