@@ -128,6 +128,7 @@ impl Connection {
             Timer::after(CLOSE_TIME_MAX).await;
         })
         .await;
+        self.hub.link_ended();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

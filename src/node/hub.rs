@@ -51,6 +51,8 @@ pub struct Hub {
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
     last_connection: AtomicU64,
+    /// Connections that are open or on their way to a good end.
+    links: AtomicUsize,
     /// Connections that others opened, as clients and peers see them in the load of this node.
     inbound: AtomicUsize,
     pending: AtomicUsize,
@@ -98,6 +100,7 @@ impl Hub {
             backlog: Mutex::new(backlog),
             outlets: Mutex::default(),
             last_connection: AtomicU64::new(0),
+            links: AtomicUsize::new(0),
             inbound: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -136,6 +139,7 @@ impl Hub {
         let id = ConnectionId(self.last_connection.fetch_add(1, Relaxed) + 1);
         let outlet = Arc::new(Outlet::new(id, outbound_limits(&self.settings())));
         lock(&self.outlets).insert(id, outlet.clone());
+        self.links.fetch_add(1, Relaxed);
         if inbound {
             self.inbound.fetch_add(1, Relaxed);
         }
@@ -287,7 +291,12 @@ impl Hub {
     }
 
     pub fn connections(&self) -> usize {
-        lock(&self.outlets).len()
+        self.links.load(Relaxed)
+    }
+
+    /// A connection whose outlet is closed has also taken leave of the other end.
+    pub fn link_ended(&self) {
+        self.links.fetch_sub(1, Relaxed);
     }
 }
 
