@@ -51,7 +51,7 @@ pub struct Hub {
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
     last_connection: AtomicU64,
-    /// Connections that are open or on their way to a good end.
+    /// Connections from their first byte to their good end.
     links: AtomicUsize,
     /// Connections that others opened, as clients and peers see them in the load of this node.
     inbound: AtomicUsize,
@@ -69,6 +69,11 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+}
+
+/// A connection before it has an outlet; uncounted when dropped.
+pub struct Handshake {
+    hub: Arc<Hub>,
 }
 
 /// Room for commands under way; given back when dropped.
@@ -294,9 +299,21 @@ impl Hub {
         self.links.load(Relaxed)
     }
 
+    /// Counts a connection that was just accepted.
+    pub fn begin_handshake(self: &Arc<Self>) -> Handshake {
+        self.links.fetch_add(1, Relaxed);
+        Handshake { hub: self.clone() }
+    }
+
     /// A connection whose outlet is closed has also taken leave of the other end.
     pub fn link_ended(&self) {
         self.links.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.hub.link_ended();
     }
 }
 
