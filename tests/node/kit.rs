@@ -66,17 +66,13 @@ impl Node {
     }
 
     fn wait_ready(&mut self) {
-        let line = self.out.wait("the start line", |line| line.starts_with("MPREG_URL="));
+        let line = self.out.wait(|line| line.starts_with("MPREG_URL="));
         let line = line.unwrap_or_else(|_| panic!("does not start: {:#?}", self.log.all()));
         self.port = line.rsplit(':').next().unwrap().parse().unwrap();
     }
 
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     pub fn stdout(&self) -> Vec<String> {
@@ -89,7 +85,7 @@ impl Node {
 
     /// The first log line of that kind, now or later.
     pub fn logged(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        match self.log.wait(what, fits) {
+        match self.log.wait(fits) {
             Ok(line) => line,
             Err(seen) => panic!("never logged: {what}: {seen:#?}"),
         }
@@ -187,7 +183,7 @@ impl Lines {
         self.state.lock().unwrap().0.clone()
     }
 
-    fn wait(&self, _what: &str, fits: impl Fn(&str) -> bool) -> Result<String, Vec<String>> {
+    fn wait(&self, fits: impl Fn(&str) -> bool) -> Result<String, Vec<String>> {
         let deadline = Instant::now() + TIME_MAX;
         let mut state = self.state.lock().unwrap();
         loop {

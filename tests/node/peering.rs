@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kit::*;
+use super::transports::{TLS, folder_with_authority};
 
 /// A node of cluster `c` that knows `peers`; `more` comes first.
 fn member(more: &str, peers: &[&Node]) -> Node {
@@ -154,6 +155,54 @@ fn a_client_that_leaves_gives_up_its_call_on_another_node() {
         assert_eq!(until_callable(&mut other, "t.add", json!([2])).await, 2);
     });
     first.stop();
+}
+
+#[test]
+fn a_node_that_comes_back_is_found_again() {
+    let first = member(&function("t.add", ""), &[]);
+    let second = member("", &[&first]);
+    run(async |_| {
+        let mut wire = second.wire().await;
+        until_callable(&mut wire, "t.add", json!([1])).await;
+        let text = config("c", &format!("[listen]\nport = {}\n{}", first.port, function("t.add", "")), &[]);
+        drop(first);
+        let again = Node::start(&text);
+        assert_eq!(until_callable(&mut wire, "t.add", json!([1, 1])).await, 2);
+        again.stop();
+    });
+}
+
+#[test]
+fn a_third_node_is_found_through_the_second() {
+    let first = member(&function("t.add", ""), &[]);
+    let second = member("", &[&first]);
+    let third = member("", &[&second]);
+    run(async |_| {
+        let mut wire = third.wire().await;
+        assert_eq!(until_callable(&mut wire, "t.add", json!([1, 1])).await, 2);
+        // Not by way of the second.
+        drop(second);
+        assert_eq!(until_callable(&mut wire, "t.add", json!([1, 2])).await, 3);
+    });
+}
+
+#[test]
+fn nodes_meet_over_tls_and_only_where_they_trust() {
+    let (folder, _authority) = folder_with_authority();
+    let place = folder.path().display().to_string();
+    let endpoint = "[[listen.endpoint]]\nprotocol = \"wss\"\nclass = \"internal\"\n";
+    let first =
+        Node::start_in(folder, &config("c", &format!("{TLS}{endpoint}{}", function("t.add", "")), &[]));
+    let url = first.endpoint("wss");
+    let peers = |tls: &str| config("c", tls, &[]).replace("static = []", &format!("static = [\"{url}\"]"));
+    let stranger = Node::start(&peers(""));
+    let second = Node::start(&peers(&format!("[tls]\nca_file = \"{place}/ca.pem\"\n")));
+    run(async |_| {
+        let mut wire = second.wire().await;
+        assert_eq!(until_callable(&mut wire, "t.add", json!([1, 1])).await, 2);
+        stranger.logged("the distrust", |line| line.contains("cannot dial") && line.contains("TLS"));
+        first.logged("the refusal", |line| line.contains("reason=handshake_refused"));
+    });
 }
 
 #[test]

@@ -136,6 +136,19 @@ fn connections_are_limited() {
 }
 
 #[test]
+fn connections_count_from_their_first_byte() {
+    let node = Node::start("[listen]\nmax_connections = 2\n");
+    run(async |_| {
+        let connect = || std::net::TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+        let silent = [connect(), connect()];
+        assert!(dial(&node.url(), &DialSettings::default()).await.is_err());
+        node.logged_text("reason=connections_limit");
+        drop(silent);
+        eventually("room", async || dial(&node.url(), &DialSettings::default()).await.is_ok()).await;
+    });
+}
+
+#[test]
 fn a_message_above_the_limit_ends_its_connection_with_1009() {
     let node = Node::start(&("[listen]\nmax_message = \"64KiB\"\n".to_owned() + &endpoint("tcp", "")));
     run(async |_| {
