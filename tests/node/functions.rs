@@ -114,7 +114,7 @@ fn a_worker_has_at_most_in_flight_max_calls_and_the_rest_waits() {
         for _ in 0..3 {
             assert!(wire.next().await["error"].is_null());
         }
-        assert_eq!(node.count_logged("slow second begins"), 1);
+        node.logged_times("slow second begins", 1).await;
     });
 }
 

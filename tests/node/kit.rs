@@ -95,6 +95,11 @@ impl Node {
         self.logged(text, |line| line.contains(text))
     }
 
+    /// Waits until that many lines hold this text.
+    pub async fn logged_times(&self, text: &str, times: usize) {
+        eventually(text, async || self.count_logged(text) == times).await;
+    }
+
     /// How many lines so far hold this text.
     pub fn count_logged(&self, text: &str) -> usize {
         self.log().iter().filter(|line| line.contains(text)).count()

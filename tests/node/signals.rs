@@ -161,7 +161,7 @@ fn a_reload_brings_level_limits_and_tokens_and_names_what_needs_a_restart() {
         for key in ["listen.max_connections", "node.name", "log.format"] {
             node.logged_text(&format!("reload: {key} takes effect after a restart"));
         }
-        assert_eq!(node.count_logged("takes effect after a restart"), 3);
+        node.logged_times("takes effect after a restart", 3).await;
         wire.subscribe("a", "x", 0).await;
         wire.subscribe("b", "x", 0).await;
         let with = |token: &str| mpreg::drive::dial::DialSettings {

@@ -117,7 +117,7 @@ fn classes_decide_who_is_served_on_a_listener() {
         assert_eq!(wire.call("echo", json!([1])).await["r"]["c"], 1);
         wire.send(json!({"role": "server", "u": "1", "server": {"what": "STATUS"}})).await;
         wire.closed().await;
-        assert_eq!(node.count_logged("wrong class of listener"), 2);
+        node.logged_times("wrong class of listener", 2).await;
     });
 }
 
@@ -163,7 +163,7 @@ fn a_message_above_the_limit_ends_its_connection_with_1009() {
                 assert_eq!((code, text.as_str()), (1009, "message of more than 65536 bytes"));
             }
         }
-        assert_eq!(node.count_logged("reason=message_too_large"), 2);
+        node.logged_times("reason=message_too_large", 2).await;
         assert_eq!(other.call("echo", json!([1])).await["r"]["c"], 1);
     });
 }
