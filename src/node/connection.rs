@@ -63,6 +63,8 @@ pub struct Connection {
     /// True once the fabric knows this link.
     is_peer: bool,
     last_heard: Instant,
+    /// Pings and their answers keep a link, but its client may be idle all the same.
+    last_message: Instant,
     ping_sent: Option<Instant>,
     timer: Timer,
 }
@@ -72,14 +74,17 @@ impl Connection {
         let outlet = hub.open_outlet(origin.dialled.is_none());
         origin.viewer.connection = outlet.id().0;
         let now = Instant::now();
+        let idle_timeout = hub.settings().listen.idle_timeout;
+        let first_look = if idle_timeout.is_zero() { PING_INTERVAL } else { PING_INTERVAL.min(idle_timeout) };
         Connection {
             matches: MatchCache::default(),
             scratch: Vec::new(),
             running: FuturesUnordered::new(),
             is_peer: false,
             last_heard: now,
+            last_message: now,
             ping_sent: None,
-            timer: Timer::after(PING_INTERVAL),
+            timer: Timer::after(first_look),
             origin: Arc::new(origin),
             outlet,
             link,
@@ -124,6 +129,7 @@ impl Connection {
             Timer::after(CLOSE_TIME_MAX).await;
         })
         .await;
+        self.hub.link_ended();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -174,6 +180,7 @@ impl Connection {
             match incoming {
                 Ok(Incoming::Message(frame)) => {
                     self.heard();
+                    self.last_message = self.last_heard;
                     match self.message(&frame, now) {
                         Served::Done => {}
                         Served::Later(work) => self.running.push(work),
@@ -189,6 +196,10 @@ impl Connection {
     }
 
     fn message(&mut self, frame: &Bytes, now: Now) -> Served {
+        // There is no client behind a link that this node dialled, and the answers of a peer have no role.
+        if self.origin.dialled.is_some() {
+            return self.peer_message(frame);
+        }
         match read(frame) {
             Ok(Message::Rpc(rpc)) if self.origin.may_be_client => request::serve(self, &rpc, frame, now),
             Ok(Message::Publish(message)) if self.origin.may_be_client => {
@@ -198,15 +209,12 @@ impl Connection {
             Ok(Message::Unsubscribe(wish)) if self.origin.may_be_client => publish::unsubscribe(self, &wish),
             Ok(Message::Peer(_)) if self.origin.may_be_peer => {
                 self.become_peer();
-                self.hub.control(Event::Message { link: self.outlet.link_id(), bytes: frame.clone() });
-                Served::Done
+                self.peer_message(frame)
             }
             Ok(Message::Malformed(fault)) => {
                 self.hub.refused(Reason::BadRequest, &self.origin.address, &fault.text);
                 self.answer(|out| fault.answer(out))
             }
-            // On a link that this node dialled, answers of the peer come in; they have no role.
-            Ok(Message::UnknownRole(_)) if self.origin.dialled.is_some() => Served::Done,
             Ok(Message::UnknownRole(fault)) => {
                 self.hub.refused(Reason::UnknownRole, &self.origin.address, &fault.role);
                 self.answer(|out| fault.answer(out))
@@ -229,6 +237,11 @@ impl Connection {
                 Served::Close { code: close_code::POLICY, text: fault.text }
             }
         }
+    }
+
+    fn peer_message(&mut self, frame: &Bytes) -> Served {
+        self.hub.control(Event::Message { link: self.outlet.link_id(), bytes: frame.clone() });
+        Served::Done
     }
 
     /// Puts one answer into the outlet.
@@ -304,12 +317,12 @@ impl Connection {
                 let text = "keepalive ping timeout".to_owned();
                 return Poll::Ready(End::Ours { code: close_code::INTERNAL, text });
             }
-            let quiet = now.duration_since(self.last_heard);
-            let idle = !idle_timeout.is_zero() && quiet >= idle_timeout && !self.link.has_pings();
+            let idle = !idle_timeout.is_zero() && now.duration_since(self.last_message) >= idle_timeout;
             if idle && self.outlet.subscriptions() == 0 && self.running.is_empty() && !self.is_peer {
-                let text = format!("idle for {} s", idle_timeout.as_secs());
+                let text = format!("idle for {} s", idle_timeout.as_secs_f64());
                 return Poll::Ready(End::Ours { code: close_code::NORMAL, text });
             }
+            let quiet = now.duration_since(self.last_heard);
             if self.ping_sent.is_none() && self.link.has_pings() && quiet >= PING_INTERVAL {
                 if let Err(error) = self.link.start_ping(Bytes::from_static(b"mpreg")) {
                     return Poll::Ready(End::Failed(error));
@@ -317,14 +330,28 @@ impl Connection {
                 self.ping_sent = Some(now);
                 let _ = self.link.poll_flush(cx);
             }
-            let mut next =
-                if self.ping_sent.is_some() { PONG_TIME_MAX } else { PING_INTERVAL.saturating_sub(quiet) };
-            if !idle_timeout.is_zero() {
-                next = next.min(idle_timeout.saturating_sub(quiet));
-            }
-            self.timer.set_after(next.max(TIMER_MIN));
+            let next = self.next_look(now, idle_timeout);
+            self.timer.set_after(next);
         }
         Poll::Pending
+    }
+
+    /// How long the clock can mean nothing to this connection.
+    fn next_look(&self, now: Instant, idle_timeout: Duration) -> Duration {
+        let until_ping = match self.ping_sent {
+            Some(sent) => PONG_TIME_MAX.saturating_sub(now.duration_since(sent)),
+            None if self.link.has_pings() => {
+                PING_INTERVAL.saturating_sub(now.duration_since(self.last_heard))
+            }
+            None => PING_INTERVAL,
+        };
+        let until_idle = match idle_timeout.saturating_sub(now.duration_since(self.last_message)) {
+            _ if idle_timeout.is_zero() => Duration::MAX,
+            // It may be idle, and is looked at again later.
+            Duration::ZERO => idle_timeout,
+            left => left,
+        };
+        until_ping.min(until_idle).max(TIMER_MIN)
     }
 
     /// The end of a connection of a node that stops: when nothing runs for it any more.

@@ -14,7 +14,7 @@ use super::control::Control;
 use super::functions::LocalFunctions;
 use super::outlet::Outlet;
 use super::translate;
-use crate::config::Settings;
+use crate::config::{Key, Settings};
 use crate::core::catalog::Text;
 use crate::core::discovery::{Policy, TenantSettings};
 use crate::core::error::CallError;
@@ -51,6 +51,8 @@ pub struct Hub {
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
     last_connection: AtomicU64,
+    /// Connections from their first byte to their good end.
+    links: AtomicUsize,
     /// Connections that others opened, as clients and peers see them in the load of this node.
     inbound: AtomicUsize,
     pending: AtomicUsize,
@@ -67,6 +69,11 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+}
+
+/// A connection before it has an outlet; uncounted when dropped.
+pub struct Handshake {
+    hub: Arc<Hub>,
 }
 
 /// Room for commands under way; given back when dropped.
@@ -98,6 +105,7 @@ impl Hub {
             backlog: Mutex::new(backlog),
             outlets: Mutex::default(),
             last_connection: AtomicU64::new(0),
+            links: AtomicUsize::new(0),
             inbound: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -136,6 +144,7 @@ impl Hub {
         let id = ConnectionId(self.last_connection.fetch_add(1, Relaxed) + 1);
         let outlet = Arc::new(Outlet::new(id, outbound_limits(&self.settings())));
         lock(&self.outlets).insert(id, outlet.clone());
+        self.links.fetch_add(1, Relaxed);
         if inbound {
             self.inbound.fetch_add(1, Relaxed);
         }
@@ -266,6 +275,13 @@ impl Hub {
         self.settings.store(Arc::new(settings));
     }
 
+    /// Whether a reload brings a changed key into force.
+    pub fn takes_live(key: &Key) -> bool {
+        LIVE_KEYS.iter().any(|live| {
+            key.path.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
     pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
         self.tenants.load()
     }
@@ -281,7 +297,24 @@ impl Hub {
     }
 
     pub fn connections(&self) -> usize {
-        lock(&self.outlets).len()
+        self.links.load(Relaxed)
+    }
+
+    /// Counts a connection that was just accepted.
+    pub fn begin_handshake(self: &Arc<Self>) -> Handshake {
+        self.links.fetch_add(1, Relaxed);
+        Handshake { hub: self.clone() }
+    }
+
+    /// A connection whose outlet is closed has also taken leave of the other end.
+    pub fn link_ended(&self) {
+        self.links.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.hub.link_ended();
     }
 }
 
@@ -296,11 +329,27 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The keys that `live` takes and `Hub::reload` hands on.
+const LIVE_KEYS: &[&str] = &[
+    "limits.outbound_per_link",
+    "limits.pending_calls_max",
+    "limits.subscriptions_per_connection",
+    "limits.backlog",
+    "log.level",
+    "log.debug_scopes",
+    "tenants.credential",
+    "discovery.policy.rule",
+];
+
 /// The settings in force after a reload: the keys that may change while the node runs are the new ones.
 fn live(old: &Settings, new: &Settings) -> Settings {
     let mut settings = old.clone();
-    settings.limits = new.limits.clone();
-    settings.log = new.log.clone();
+    settings.limits.outbound_per_link = new.limits.outbound_per_link;
+    settings.limits.pending_calls_max = new.limits.pending_calls_max;
+    settings.limits.subscriptions_per_connection = new.limits.subscriptions_per_connection;
+    settings.limits.backlog = new.limits.backlog;
+    settings.log.level = new.log.level;
+    settings.log.debug_scopes = new.log.debug_scopes.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();
     settings

@@ -81,12 +81,12 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         Ok(started) => started,
         Err(text) => return failed(&text),
     };
-    let Started { hub, tls, mut loaded } = started;
+    let Started { hub, tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
-            Asked::Reload => reload(&hub, &tls, &plan, &mut loaded),
+            Asked::Reload => reload(&hub, &tls, &plan, &loaded),
         }
     }
     let stop_timeout = loaded.settings.node.stop_timeout;
@@ -136,8 +136,9 @@ async fn drain(hub: &Arc<Hub>, time: Duration) {
     .await;
 }
 
-/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said.
-fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, loaded: &mut Loaded) {
+/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said, as
+/// long as it differs from what the node was started with.
+fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, started: &Loaded) {
     let mut request = LoadRequest::of_process(plan.path.clone());
     request.overrides = plan.overrides.clone();
     request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
@@ -148,7 +149,7 @@ fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, loaded: &mut Loaded) {
     if let Some(faults) = config::refuse_unserved(&new) {
         return log::error!("reload: nothing changed: {faults}");
     }
-    for key in loaded.needs_restart(&new) {
+    for key in started.changed(&new).into_iter().filter(|key| !Hub::takes_live(key)) {
         log::warn!(key = key.path.as_str(); "reload: {} takes effect after a restart", key.path);
     }
     let certificates = [
@@ -158,10 +159,9 @@ fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, loaded: &mut Loaded) {
     for fault in certificates.into_iter().flatten().filter_map(Result::err) {
         log::error!("reload: the old certificates stay in use: {fault}");
     }
-    logs::install(translate::logs(&new.settings));
     hub.reload(&new.settings, hub.clock.now());
+    logs::install(translate::logs(&hub.settings()));
     log::info!("reloaded");
-    *loaded = new;
 }
 
 /// Workers get this long to end once their calls are done.

@@ -33,7 +33,15 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
         }
         let class = listener.settings().class;
         let settings = accept_settings(&hub.settings(), &listener);
-        hub.executor.spawn(shake_hands(hub.clone(), accepted, settings, class)).detach();
+        // Counted here, where the limit was looked at, and not when the task begins.
+        let counted = hub.begin_handshake();
+        let shaking = shake_hands(hub.clone(), accepted, settings, class);
+        hub.executor
+            .spawn(async move {
+                shaking.await;
+                drop(counted);
+            })
+            .detach();
     }
 }
 

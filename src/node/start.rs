@@ -123,7 +123,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         log::info!("listening on {} ({})", listener.local_addr(), listener.settings().protocol);
         executor.spawn(serve::accept(hub.clone(), listener)).detach();
     }
-    log::info!(node = &*node_id, cluster = settings.node.cluster_id.as_str(); "ready in {:.1} ms", clock.now().mono.as_secs_f64() * 1000.0);
+    log::info!(node_id = &*node_id, cluster = settings.node.cluster_id.as_str(); "ready in {:.1} ms", clock.now().mono.as_secs_f64() * 1000.0);
     Ok(Started { hub, tls, loaded })
 }
 

@@ -1,0 +1,15 @@
+//! The built node as its users meet it: started from a file, talked to over real sockets, stopped by signals.
+
+// Outside the core sockets, files, clocks and threads are what it is about.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod functions;
+mod kit;
+mod logs;
+mod peering;
+mod pubsub;
+mod rpc;
+mod signals;
+mod start;
+mod tenants;
+mod transports;

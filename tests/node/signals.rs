@@ -1,0 +1,226 @@
+//! SIGTERM, SIGINT and SIGHUP: an orderly end, an end at once, and a reload that does all or nothing.
+
+use std::time::{Duration, Instant};
+
+use mpreg::drive::dial::dial;
+use rcgen::ExtendedKeyUsagePurpose;
+use serde_json::json;
+
+use super::kit::*;
+use super::transports::{TLS, folder_with_authority, trust};
+
+/// Slow calls that end when a file is there.
+fn slow_function() -> String {
+    function("t.slow", "environment = { RELEASE_FILE = \"DIR/release\" }")
+}
+
+#[test]
+fn a_stop_lets_running_calls_finish_and_says_goodbye_to_clients() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut node = Node::start(&slow_function());
+        run(async |_| {
+            let (mut idle, mut caller, mut other) = (node.wire().await, node.wire().await, node.wire().await);
+            caller.send(request("slow", json!([command("c", "t.slow", json!(["kept"]))]))).await;
+            other.send(request("held", json!([command("c", "t.slow", json!(["also"]))]))).await;
+            node.logged_text("slow kept begins");
+            node.logged_text("slow also begins");
+            node.signal(signal);
+            assert_eq!(idle.closed().await, (1001, "the node stops".to_owned()));
+            assert!(dial(&node.url(), &Default::default()).await.is_err(), "nobody new is served");
+            // Nothing new on a connection that is still there, either; then the worker ends both calls.
+            let answer = caller.ask(request("new", json!([command("c", "echo", json!([1]))]))).await;
+            assert_eq!(answer["error"]["code"], 1003, "{answer}");
+            assert!(answer["error"]["details"].as_str().unwrap().contains("stopping"), "{answer}");
+            let answer = caller.publish("a", json!(1)).await;
+            assert!(answer["error"].as_str().unwrap().contains("stopping"), "{answer}");
+            assert!(node.is_running());
+            release(&node);
+            for wire in [&mut caller, &mut other] {
+                assert!(wire.next().await["r"]["c"].is_string());
+                assert_eq!(wire.closed().await, (1001, "the node stops".to_owned()));
+            }
+            assert_eq!(node.ended().code(), Some(0));
+        });
+    }
+}
+
+/// Lets the slow calls of a node end that takes no calls any more.
+fn release(node: &Node) {
+    std::fs::write(node.folder.path().join("release"), "").unwrap();
+}
+
+#[test]
+fn what_was_answered_before_a_stop_still_arrives() {
+    let mut node = Node::start("");
+    run(async |_| {
+        let (mut slow, mut watcher) = (node.wire().await, node.wire().await);
+        watcher.subscribe("s", "done", 0).await;
+        let value = "x".repeat(ANSWER_BYTES);
+        slow.send(request("1", json!([command("c", "echo", json!([value]))]))).await;
+        slow.send(publish("done", json!(1))).await;
+        assert_eq!(watcher.next().await["message"]["topic"], "done");
+        node.signal(Signal::TERM);
+        watcher.closed().await;
+        assert_eq!(slow.next().await["r"]["c"].as_str().map(str::len), Some(ANSWER_BYTES));
+        assert_eq!(slow.next().await["success"], true);
+        assert_eq!(slow.closed().await.0, 1001);
+        assert_eq!(node.ended().code(), Some(0));
+    });
+}
+
+/// More than a socket holds, less than `limits.outbound_per_link`.
+const ANSWER_BYTES: usize = 7 << 20;
+
+#[test]
+fn a_stop_takes_no_longer_than_stop_timeout() {
+    let mut node = Node::start(&("[node]\nstop_timeout = \"400ms\"\n".to_owned() + &slow_function()));
+    run(async |_| {
+        let mut caller = node.wire().await;
+        caller.send(request("1", json!([command("c", "t.slow", json!(["x"]))]))).await;
+        node.logged_text("slow x begins");
+        let start = Instant::now();
+        node.signal(Signal::TERM);
+        assert_eq!(node.ended().code(), Some(0));
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(400) && took < Duration::from_millis(1500), "{took:?}");
+        node.logged_text("connections did not end in time");
+        assert_eq!(caller.closed().await.0, 1001);
+    });
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_leaves_no_worker_behind() {
+    let mut node = Node::start(&(slow_function() + &function("t.pid", "")));
+    run(async |_| {
+        let mut caller = node.wire().await;
+        let pid = caller.call("t.pid", json!([])).await["r"]["c"].clone();
+        caller.send(request("1", json!([command("c", "t.slow", json!(["x"]))]))).await;
+        node.logged_text("slow x begins");
+        let start = Instant::now();
+        node.signal(Signal::TERM);
+        node.logged_text("stopping");
+        node.signal(Signal::TERM);
+        assert_eq!(node.ended().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        eventually("the end of the worker", async || !std::path::Path::new(&format!("/proc/{pid}")).exists())
+            .await;
+    });
+}
+
+#[test]
+fn an_orderly_stop_leaves_no_worker_behind() {
+    let mut node = Node::start(&function("t.pid", ""));
+    run(async |_| {
+        let mut wire = node.wire().await;
+        let pid = wire.call("t.pid", json!([])).await["r"]["c"].clone();
+        node.signal(Signal::TERM);
+        wire.closed().await;
+        assert_eq!(node.ended().code(), Some(0));
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    });
+}
+
+#[test]
+fn a_reload_with_faults_changes_nothing_and_says_why() {
+    let node = Node::start("[log]\nlevel = \"info\"\n[limits]\nsubscriptions_per_connection = 1\n");
+    run(async |_| {
+        let mut wire = node.wire().await;
+        for (bad, why) in [
+            ("[log]\nlevel = \"loud\"\n", "log.level"),
+            ("[limits]\nsubscriptions_per_connection = 2\nbacklock = 1\n", "did you mean `limits.backlog`"),
+            ("[dns]\nenabled = true\nport = 0\n", "needs the module dns"),
+            ("[[", "node.toml:3:"),
+        ] {
+            node.rewrite(bad);
+            node.signal(Signal::HUP);
+            node.logged("the fault", |line| line.contains("reload: nothing changed") && line.contains(why));
+        }
+        wire.subscribe("a", "x", 0).await;
+        assert_eq!(wire.ask(subscribe("b", "x", 0)).await["success"], false);
+        assert_eq!(node.count_logged("reloaded"), 0);
+    });
+    node.stop();
+}
+
+#[test]
+fn a_reload_brings_level_limits_and_tokens_and_names_what_needs_a_restart() {
+    let tenants = |token: &str, more: &str| {
+        format!(
+            "{more}[tenants]\nenabled = true\n[[tenants.credential]]\ntenant = \"a\"\ntoken = \"{token}\"\n"
+        )
+    };
+    let node = Node::start(&tenants("old-token", "[limits]\nsubscriptions_per_connection = 1\n"));
+    run(async |_| {
+        let mut wire = node.wire().await;
+        assert_eq!(node.count_logged("DEBUG"), 0);
+        let more = "[log]\nlevel = \"debug\"\nformat = \"json\"\n[limits]\nsubscriptions_per_connection = 2\n\
+                    [listen]\nmax_connections = 7\n[node]\nname = \"new\"\n";
+        node.rewrite(&tenants("new-token", more));
+        node.signal(Signal::HUP);
+        node.logged("the end of the reload", |line| line.ends_with("reloaded"));
+        for key in ["listen.max_connections", "node.name", "log.format"] {
+            node.logged_text(&format!("reload: {key} takes effect after a restart"));
+        }
+        node.logged_times("takes effect after a restart", 3).await;
+        wire.subscribe("a", "x", 0).await;
+        wire.subscribe("b", "x", 0).await;
+        let with = |token: &str| mpreg::drive::dial::DialSettings {
+            headers: vec![("Authorization".to_owned(), format!("Bearer {token}"))],
+            ..Default::default()
+        };
+        assert!(dial(&node.url(), &with("old-token")).await.is_err());
+        let mut known = Wire::open(&node.url(), &with("new-token")).await;
+        assert_eq!(known.call("echo", json!([1])).await["r"]["c"], 1);
+        known.leave().await;
+        node.logged_text("DEBUG");
+    });
+    node.stop();
+}
+
+#[test]
+fn a_reload_brings_new_certificates_and_keeps_the_old_ones_if_they_are_bad() {
+    let (folder, authority) = folder_with_authority();
+    let text = TLS.to_owned() + "[[listen.endpoint]]\nprotocol = \"wss\"\n";
+    let node = Node::start_in(folder, &text);
+    run(async |_| {
+        let place = node.folder.path();
+        let (url, old) = (node.endpoint("wss"), trust(place, None));
+        Wire::open(&url, &old).await.leave().await;
+        std::fs::write(place.join("server.pem"), "garbage").unwrap();
+        node.signal(Signal::HUP);
+        node.logged("the fault", |line| {
+            line.contains("reload: nothing changed") && line.contains("tls.cert_file")
+        });
+        Wire::open(&url, &old).await.leave().await;
+        // From another authority, so that a client sees which one is in use.
+        let other = super::transports::Authority::new(place);
+        other.issue(place, "server", ExtendedKeyUsagePurpose::ServerAuth);
+        node.signal(Signal::HUP);
+        node.logged("the end of the reload", |line| line.ends_with("reloaded"));
+        assert!(dial(&url, &old).await.is_err());
+        Wire::open(&url, &trust(place, None)).await.leave().await;
+    });
+    drop(authority);
+}
+
+#[test]
+fn what_a_reload_cannot_bring_is_said() {
+    let (folder, authority) = folder_with_authority();
+    authority.issue(folder.path(), "second", ExtendedKeyUsagePurpose::ServerAuth);
+    let node = Node::start_in(folder, TLS);
+    let text = "[tls]\ncert_file = \"DIR/second.pem\"\nkey_file = \"DIR/second.key\"\n\
+                [listen]\nadvertised_urls = [\"ws://a.example:1\"]\n[discovery.rate_limit]\nrequests = 5\n\
+                [peers]\nstatic = [\"ws://127.0.0.1:9\"]\n";
+    node.rewrite(text);
+    node.signal(Signal::HUP);
+    node.logged("the end of the reload", |line| line.ends_with("reloaded"));
+    for key in [
+        "tls.cert_file",
+        "tls.key_file",
+        "listen.advertised_urls",
+        "discovery.rate_limit.requests",
+        "peers.static",
+    ] {
+        node.logged_text(&format!("reload: {key} takes effect after a restart"));
+    }
+}
