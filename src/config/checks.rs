@@ -402,6 +402,14 @@ impl Check<'_> {
         if s.cache.federation && !s.cache.enabled {
             self.fault(&["cache.federation"], "`cache.federation` = true needs `cache.enabled = true`");
         }
+        if s.limits.backlog > s.limits.memory {
+            let text = format!(
+                "`limits.backlog` is {}; expected at most `limits.memory`, {}, of which it is a part",
+                super::units::size_text(s.limits.backlog),
+                super::units::size_text(s.limits.memory)
+            );
+            self.fault(&["limits.backlog", "limits.memory"], text);
+        }
         if s.dns.min_ttl > s.dns.max_ttl {
             let text = format!(
                 "`dns.min_ttl` is {}; expected at most `dns.max_ttl`, {}",

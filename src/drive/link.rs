@@ -189,6 +189,17 @@ impl Link {
         }
     }
 
+    /// `start_send` for a message that is somebody's scratch; it is copied.
+    pub fn start_send_slice(&mut self, message: &[u8]) -> Result<(), LinkError> {
+        if self.stage != Stage::Open {
+            return Err(LinkError::Closed);
+        }
+        match &mut self.framing {
+            Framing::WebSocket(ws) => ws.start_send_slice(&mut self.outbox, message),
+            Framing::Tcp(tcp) => tcp.start_send_slice(&mut self.outbox, message),
+        }
+    }
+
     /// Takes one message whose end is not beside its beginning, so that what many links share need not be copied.
     pub fn start_send_parts(&mut self, start: Bytes, end: Bytes) -> Result<(), LinkError> {
         if self.stage != Stage::Open {

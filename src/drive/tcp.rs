@@ -89,6 +89,15 @@ impl TcpFraming {
         self.start_send_parts(outbox, message, Bytes::new())
     }
 
+    pub(super) fn start_send_slice(&mut self, outbox: &mut Outbox, message: &[u8]) -> Result<(), LinkError> {
+        let Ok(length) = u32::try_from(message.len()) else {
+            return Err(LinkError::TooLarge { bytes: message.len() as u64, bytes_max: u32::MAX as usize });
+        };
+        outbox.push_copy(&length.to_be_bytes());
+        outbox.push_copy(message);
+        Ok(())
+    }
+
     pub(super) fn start_send_parts(
         &mut self,
         outbox: &mut Outbox,

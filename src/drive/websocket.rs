@@ -111,6 +111,19 @@ impl WebSocket {
         }
     }
 
+    pub(super) fn start_send_slice(&mut self, outbox: &mut Outbox, message: &[u8]) -> Result<(), LinkError> {
+        if self.role == Role::Client {
+            return self.start_send(outbox, Bytes::copy_from_slice(message));
+        }
+        if !self.context.can_write() {
+            return Err(LinkError::Closed);
+        }
+        self.message_bytes = self.message_bytes.max(message.len());
+        self.start_frame(outbox, message.len())?;
+        outbox.push_copy(message);
+        Ok(())
+    }
+
     pub(super) fn start_send_parts(
         &mut self,
         outbox: &mut Outbox,

@@ -171,6 +171,7 @@ impl Connection {
     /// Serves what came in, up to a batch; stops where this connection has enough under way or unread.
     fn take_in(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Poll<End> {
         let now = self.hub.clock.now();
+        let heard_at = self.hub.clock.instant(now.mono);
         for _ in 0..BATCH_MESSAGES_MAX {
             if self.running.len() >= RUNNING_MAX || self.outlet.is_congested() {
                 return Poll::Pending;
@@ -179,15 +180,15 @@ impl Connection {
             *progress = true;
             match incoming {
                 Ok(Incoming::Message(frame)) => {
-                    self.heard();
-                    self.last_message = self.last_heard;
+                    self.heard(heard_at);
+                    self.last_message = heard_at;
                     match self.message(&frame, now) {
                         Served::Done => {}
                         Served::Later(work) => self.running.push(work),
                         Served::Close { code, text } => return Poll::Ready(End::Ours { code, text }),
                     }
                 }
-                Ok(Incoming::Ping(_) | Incoming::Pong(_)) => self.heard(),
+                Ok(Incoming::Ping(_) | Incoming::Pong(_)) => self.heard(heard_at),
                 Ok(Incoming::Closed { code, reason }) => return Poll::Ready(End::Peer { code, reason }),
                 Err(error) => return Poll::Ready(End::Failed(error)),
             }
@@ -248,9 +249,14 @@ impl Connection {
     pub fn answer(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Served {
         self.scratch.clear();
         fill(&mut self.scratch);
-        self.outlet.answer(&self.hub.counters, Bytes::copy_from_slice(&self.scratch));
-        if self.scratch.capacity() > SCRATCH_BYTES_MAX {
-            self.scratch = Vec::new();
+        if self.scratch.len() > SCRATCH_BYTES_MAX {
+            self.outlet.answer(&self.hub.counters, std::mem::take(&mut self.scratch).into());
+        } else if self.outlet.is_empty() && self.link.outbound_bytes() < DIRECT_BYTES_MAX {
+            // Nothing is waiting before it, and nobody else writes to this link. A link that has ended says so when it
+            // is read next.
+            let _ = self.link.start_send_slice(&self.scratch);
+        } else {
+            self.outlet.answer(&self.hub.counters, Bytes::copy_from_slice(&self.scratch));
         }
         Served::Done
     }
@@ -303,8 +309,8 @@ impl Connection {
         }
     }
 
-    fn heard(&mut self) {
-        self.last_heard = Instant::now();
+    fn heard(&mut self, at: Instant) {
+        self.last_heard = at;
         self.ping_sent = None;
     }
 
@@ -382,4 +388,7 @@ const TURNS_MAX: usize = 8;
 const RUNNING_MAX: usize = 1024;
 /// Moved from the outlet to the link at once; what the link then holds beside it.
 const DRAIN_BYTES: usize = 64 * 1024;
+/// Kept for the next answer; a larger one is handed on as it is.
 const SCRATCH_BYTES_MAX: usize = 16 * 1024;
+/// What may wait in the link itself before answers queue in the outlet.
+const DIRECT_BYTES_MAX: usize = 64 * 1024;

@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::memory::Memory;
 use super::outlet::Outlet;
 use super::translate;
 use crate::config::{Key, Settings};
@@ -48,6 +49,7 @@ pub struct Hub {
     subscriptions: Mutex<Subscriptions>,
     subscriptions_generation: AtomicU64,
     backlog: Mutex<Backlog>,
+    memory: Arc<Memory>,
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
     last_connection: AtomicU64,
@@ -103,6 +105,7 @@ impl Hub {
             subscriptions_generation: AtomicU64::new(0),
             keeps_backlog: AtomicBool::new(backlog.is_enabled()),
             backlog: Mutex::new(backlog),
+            memory: Arc::new(Memory::new(&settings)),
             outlets: Mutex::default(),
             last_connection: AtomicU64::new(0),
             links: AtomicUsize::new(0),
@@ -142,7 +145,7 @@ impl Hub {
     /// A new connection; `inbound` is false for one that this node dialled.
     pub fn open_outlet(&self, inbound: bool) -> Arc<Outlet> {
         let id = ConnectionId(self.last_connection.fetch_add(1, Relaxed) + 1);
-        let outlet = Arc::new(Outlet::new(id, outbound_limits(&self.settings())));
+        let outlet = Arc::new(Outlet::new(id, outbound_limits(&self.settings()), self.memory.clone()));
         lock(&self.outlets).insert(id, outlet.clone());
         self.links.fetch_add(1, Relaxed);
         if inbound {
@@ -265,6 +268,7 @@ impl Hub {
             let rules = translate::policy_rules(&settings);
             lock(&self.control).discovery.set_policy(Policy::new(policy.enabled, allow, rules));
         }
+        self.memory.set_limit(&settings);
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));
         let evicted = lock(&self.backlog).set_limits(backlog_limits(&settings), now);

@@ -5,6 +5,7 @@ mod control;
 mod discover;
 mod functions;
 mod hub;
+mod memory;
 mod outlet;
 mod publish;
 mod request;

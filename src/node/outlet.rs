@@ -10,6 +10,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
+use super::memory::Memory;
 use crate::core::membership::LinkId;
 use crate::core::pubsub::outbound::{DropNotice, Frame, Losses, Outbound, OutboundLimits, Push};
 use crate::core::pubsub::{ConnectionId, Message, Target};
@@ -21,6 +22,7 @@ use crate::wire::client::write;
 /// What waits for one connection.
 pub struct Outlet {
     id: ConnectionId,
+    memory: Arc<Memory>,
     waiting: Mutex<Outbound>,
     closing: Mutex<Option<(u16, String)>>,
     /// Spares the look behind the two locks.
@@ -33,9 +35,10 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    pub fn new(id: ConnectionId, limits: OutboundLimits) -> Outlet {
+    pub fn new(id: ConnectionId, limits: OutboundLimits, memory: Arc<Memory>) -> Outlet {
         Outlet {
             id,
+            memory,
             waiting: Mutex::new(Outbound::new(limits)),
             closing: Mutex::new(None),
             has_frames: AtomicBool::new(false),
@@ -57,15 +60,24 @@ impl Outlet {
 
     /// An answer, an ack, or a message to a peer.
     pub fn answer(&self, counters: &Counters, frame: Bytes) {
-        let push = self.with(|waiting| waiting.push(frame));
+        let memory = &self.memory;
+        let push = self.with(|waiting| match memory.is_full() && waiting.bytes() > 0 {
+            true => Push::Cut(Reason::MemoryLimit),
+            false => waiting.push(frame),
+        });
         self.settle(counters, push);
     }
 
     /// A published message for one subscription of this connection.
     pub fn deliver(&self, counters: &Counters, target: &Target, message: &Message) {
-        let tail = tail("notification_", message, target);
-        let push =
-            self.with(|waiting| waiting.push_delivery(target.subscription, message.body.clone(), tail));
+        let memory = &self.memory;
+        let push = self.with(|waiting| {
+            if memory.is_full() && waiting.bytes() > 0 {
+                return waiting.lose(target.subscription, Reason::MemoryLimit);
+            }
+            let tail = tail("notification_", message, target);
+            waiting.push_delivery(target.subscription, message.body.clone(), tail)
+        });
         self.settle(counters, push);
     }
 
@@ -131,7 +143,9 @@ impl Outlet {
         for notice in waiting.take_drop_notices() {
             take(Frame::Owned(dropped(&notice)));
         }
+        let before = waiting.bytes();
         waiting.drain(bytes_max).for_each(&mut take);
+        self.memory.moved(before, waiting.bytes());
         self.has_frames.store(!waiting.is_empty(), Release);
         self.congested.store(waiting.is_congested(), Relaxed);
         true
@@ -141,9 +155,9 @@ impl Outlet {
         !self.has_frames.load(Acquire)
     }
 
-    /// True while answers take so much room that no further request should be read.
+    /// True while answers take so much room, here or in the whole node, that no further request should be read.
     pub fn is_congested(&self) -> bool {
-        self.congested.load(Relaxed)
+        self.congested.load(Relaxed) || self.memory.is_tight() && !self.is_empty()
     }
 
     pub fn closing(&self) -> Option<(u16, String)> {
@@ -155,7 +169,9 @@ impl Outlet {
 
     fn with(&self, push: impl FnOnce(&mut Outbound) -> Push) -> Push {
         let mut waiting = self.lock();
+        let before = waiting.bytes();
         let outcome = push(&mut waiting);
+        self.memory.moved(before, waiting.bytes());
         self.congested.store(waiting.is_congested(), Relaxed);
         if !self.has_frames.swap(true, AcqRel) {
             drop(waiting);
@@ -187,6 +203,13 @@ impl Outlet {
     }
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let left = self.lock().bytes();
+        self.memory.moved(left, 0);
+    }
+}
+
 fn tail(prefix: &str, message: &Message, target: &Target) -> Bytes {
     let mut tail = Vec::with_capacity(64 + message.message_id.len() + 2 * target.subscription_id.len());
     write::notification_tail(&mut tail, prefix, &message.message_id, &target.subscription_id);
@@ -208,6 +231,7 @@ fn dropped(notice: &DropNotice) -> Bytes {
 
 fn cut_text(reason: Reason) -> &'static str {
     match reason {
+        Reason::MemoryLimit => "too slow: limits.memory is used up",
         Reason::SlowSubscriberDisconnected => "too slow: pubsub.outbound_per_subscription is used up",
         _ => "too slow: limits.outbound_per_link is used up",
     }

@@ -99,7 +99,7 @@ fn what_is_no_answer_is_quoted_and_passed_over() {
 #[test]
 fn a_worker_has_at_most_in_flight_max_calls_and_the_rest_waits() {
     let more = "in_flight_max = 1";
-    let node = Node::start(&(function("t.slow", more) + &function("t.release", "") + &function("t.pid", "")));
+    let node = Node::start(&["t.slow", "t.release", "t.pid"].map(|name| function(name, more)).concat());
     run(async |_| {
         let mut wire = node.wire().await;
         for name in ["first", "second"] {

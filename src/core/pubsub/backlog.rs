@@ -77,15 +77,26 @@ impl Backlog {
         if cost > self.limits.bytes_max {
             return Storing { stored: false, evicted: evicted + 1 };
         }
-        if self.topics.get(&message.topic).is_some_and(|lane| lane.len() >= TOPIC_MESSAGES_MAX) {
-            self.evict(&message.topic.clone());
-            evicted += 1;
-        }
         evicted += self.make_room(cost);
         self.bytes += cost;
         self.last_arrival += 1;
-        let lane = self.topics.entry(message.topic.clone()).or_insert_with(Lane::new);
-        self.messages.push(lane, Kept { message, arrived: now.mono, arrival: self.last_arrival });
+        let kept = Kept { message: message.clone(), arrived: now.mono, arrival: self.last_arrival };
+        match self.topics.get_mut(&message.topic) {
+            Some(lane) => {
+                // The usual case: one lookup, whatever else is stored.
+                if lane.len() >= TOPIC_MESSAGES_MAX
+                    && let Some(oldest) = self.messages.pop(lane)
+                {
+                    self.bytes -= self::cost(&oldest.message);
+                    evicted += 1;
+                }
+                self.messages.push(lane, kept);
+            }
+            None => {
+                let lane = self.topics.entry(message.topic.clone()).or_insert_with(Lane::new);
+                self.messages.push(lane, kept);
+            }
+        }
         Storing { stored: true, evicted }
     }
 

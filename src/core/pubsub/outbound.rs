@@ -258,6 +258,14 @@ impl Outbound {
         Push::Queued(losses)
     }
 
+    /// A message for a subscription that cannot be taken for a reason outside of this queue.
+    pub fn lose(&mut self, subscription: SubscriptionHandle, reason: Reason) -> Push {
+        if self.subscriptions.get(&subscription).is_none_or(|waiting| waiting.closed) {
+            return Push::Closed;
+        }
+        self.refuse(subscription, reason, Losses::default())
+    }
+
     /// What a new subscription gets of the past, oldest first, as pairs of `body` and `tail`. Of more than half of
     /// the connection's budget only the newest are taken; the others are dropped (`Losses::by_link`), as the other
     /// half is for what happens meanwhile.
