@@ -69,6 +69,31 @@ fn commands_run_in_levels_and_refer_to_results() {
 }
 
 #[test]
+fn results_of_levels_are_published_where_the_client_wants_them() {
+    let node = Node::start(&function("t.add", ""));
+    run(async |_| {
+        let (mut wire, mut watcher) = (node.wire().await, node.wire().await);
+        watcher.subscribe("s", "progress.#", 0).await;
+        let commands = json!([command("a", "t.add", json!([1])), command("b", "echo", json!(["a"]))]);
+        let mut asked = request("levels", commands);
+        asked["return_intermediate_results"] = json!(true);
+        asked["intermediate_result_callback_topic"] = json!("progress.of.me");
+        assert_eq!(wire.ask(asked.clone()).await["r"], json!({"b": 1}));
+        for (level, results) in [json!({"a": 1}), json!({"b": 1})].into_iter().enumerate() {
+            let message = watcher.next().await["message"].clone();
+            assert_eq!(message["topic"], "progress.of.me");
+            assert_eq!(
+                (&message["payload"]["level_index"], &message["payload"]["level_results"]),
+                (&json!(level), &results)
+            );
+        }
+        asked["intermediate_result_callback_topic"] = json!("mpreg.forged");
+        let (code, _, details) = error(&wire.ask(asked).await);
+        assert!(code == 1003 && details.contains("belongs to the nodes"), "{code} {details}");
+    });
+}
+
+#[test]
 fn what_is_not_there_is_1001_and_says_what_is() {
     let node = Node::start(&function(
         "t.add",
