@@ -287,3 +287,21 @@ fn an_answer_above_the_message_size_is_an_error() {
         assert_eq!(answer["r"]["c"].as_str().map(str::len), Some(60_000));
     });
 }
+
+#[test]
+fn a_client_that_reads_late_gets_every_answer() {
+    let node = Node::start("[limits]\noutbound_per_link = \"64KiB\"\n");
+    run(async |_| {
+        let mut wire = node.wire().await;
+        let value = "x".repeat(30_000);
+        for n in 0..60 {
+            wire.send(request(&n.to_string(), json!([command("c", "echo", json!([value]))]))).await;
+        }
+        let mut other = node.wire().await;
+        assert_eq!(other.call("echo", json!([1])).await["r"]["c"], 1);
+        for n in 0..60 {
+            let answer = wire.next().await;
+            assert_eq!((&answer["u"], &answer["r"]["c"]), (&json!(n.to_string()), &json!(value)));
+        }
+    });
+}
