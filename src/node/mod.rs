@@ -92,10 +92,11 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
     }
     let stop_timeout = loaded.settings.node.stop_timeout;
     log::info!("stopping; at most {} s", stop_timeout.as_secs_f64());
+    let workers_grace = WORKERS_GRACE.min(stop_timeout / 3);
     let ended = smol::future::or(
         async {
-            drain(&hub, stop_timeout).await;
-            hub.workers().stop(WORKERS_GRACE.min(stop_timeout)).await;
+            drain(&hub, stop_timeout - workers_grace).await;
+            hub.workers().stop(workers_grace).await;
             true
         },
         async {
@@ -165,7 +166,7 @@ fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, started: &Loaded) {
     log::info!("reloaded");
 }
 
-/// Workers get this long to end once their calls are done.
+/// Workers get this much of node.stop_timeout to end once their calls are done, or a third of it.
 const WORKERS_GRACE: Duration = Duration::from_secs(3);
 /// How often a stopping node looks whether its connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);

@@ -69,6 +69,13 @@ fn an_error_of_a_function_crosses_with_its_text() {
     });
 }
 
+/// A message with an id of its own: nodes pass on one of an id only once.
+fn numbered(n: u64) -> Value {
+    let mut wish = publish("a.b", json!({ "n": n }));
+    wish["message"]["message_id"] = json!(format!("m-{n}"));
+    wish
+}
+
 #[test]
 fn messages_cross_to_subscribers_of_other_nodes_once() {
     let first = member("", &[]);
@@ -81,7 +88,7 @@ fn messages_cross_to_subscribers_of_other_nodes_once() {
         let mut first_seen = None;
         eventually("a message from the other node", async || {
             n += 1;
-            publisher.publish("a.b", json!({ "n": n })).await;
+            publisher.ask(numbered(n)).await;
             let next = async { Some(subscriber.next().await) };
             let none = async {
                 smol::Timer::after(std::time::Duration::from_millis(50)).await;
@@ -95,9 +102,7 @@ fn messages_cross_to_subscribers_of_other_nodes_once() {
         let from = message["payload"]["n"].as_u64().unwrap();
         assert_eq!((&message["topic"], &message["publisher"]), (&json!("a.b"), &json!("test")));
         for more in 1..=20 {
-            let mut wish = publish("a.b", json!({ "n": n + more }));
-            wish["message"]["message_id"] = json!(format!("more-{more}"));
-            assert_eq!(publisher.ask(wish).await["success"], true);
+            assert_eq!(publisher.ask(numbered(n + more)).await["success"], true);
         }
         for expected in from + 1..=n + 20 {
             assert_eq!(subscriber.next().await["message"]["payload"]["n"], expected);

@@ -69,6 +69,31 @@ fn commands_run_in_levels_and_refer_to_results() {
 }
 
 #[test]
+fn results_of_levels_are_published_where_the_client_wants_them() {
+    let node = Node::start(&function("t.add", ""));
+    run(async |_| {
+        let (mut wire, mut watcher) = (node.wire().await, node.wire().await);
+        watcher.subscribe("s", "progress.#", 0).await;
+        let commands = json!([command("a", "t.add", json!([1])), command("b", "echo", json!(["a"]))]);
+        let mut asked = request("levels", commands);
+        asked["return_intermediate_results"] = json!(true);
+        asked["intermediate_result_callback_topic"] = json!("progress.of.me");
+        assert_eq!(wire.ask(asked.clone()).await["r"], json!({"b": 1}));
+        for (level, results) in [json!({"a": 1}), json!({"b": 1})].into_iter().enumerate() {
+            let message = watcher.next().await["message"].clone();
+            assert_eq!(message["topic"], "progress.of.me");
+            assert_eq!(
+                (&message["payload"]["level_index"], &message["payload"]["level_results"]),
+                (&json!(level), &results)
+            );
+        }
+        asked["intermediate_result_callback_topic"] = json!("mpreg.forged");
+        let (code, _, details) = error(&wire.ask(asked).await);
+        assert!(code == 1003 && details.contains("belongs to the nodes"), "{code} {details}");
+    });
+}
+
+#[test]
 fn what_is_not_there_is_1001_and_says_what_is() {
     let node = Node::start(&function(
         "t.add",
@@ -260,5 +285,23 @@ fn an_answer_above_the_message_size_is_an_error() {
         assert!(code == 1003 && details.contains("65536"), "{code} {details}");
         let answer = wire.call("t.size", json!([60_000])).await;
         assert_eq!(answer["r"]["c"].as_str().map(str::len), Some(60_000));
+    });
+}
+
+#[test]
+fn a_client_that_reads_late_gets_every_answer() {
+    let node = Node::start("[limits]\noutbound_per_link = \"64KiB\"\n");
+    run(async |_| {
+        let mut wire = node.wire().await;
+        let value = "x".repeat(30_000);
+        for n in 0..60 {
+            wire.send(request(&n.to_string(), json!([command("c", "echo", json!([value]))]))).await;
+        }
+        let mut other = node.wire().await;
+        assert_eq!(other.call("echo", json!([1])).await["r"]["c"], 1);
+        for n in 0..60 {
+            let answer = wire.next().await;
+            assert_eq!((&answer["u"], &answer["r"]["c"]), (&json!(n.to_string()), &json!(value)));
+        }
     });
 }
