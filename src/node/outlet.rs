@@ -211,7 +211,8 @@ impl Drop for Outlet {
 }
 
 fn tail(prefix: &str, message: &Message, target: &Target) -> Bytes {
-    let mut tail = Vec::with_capacity(64 + message.message_id.len() + 2 * target.subscription_id.len());
+    let (id, subscription) = (&message.message_id, &target.subscription_id);
+    let mut tail = Vec::with_capacity(write::notification_tail_bytes(prefix, id, subscription));
     write::notification_tail(&mut tail, prefix, &message.message_id, &target.subscription_id);
     tail.into()
 }

@@ -211,16 +211,25 @@ pub fn push(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 
 /// Appends a string with quotes and escapes.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
-    push(out, text);
+    push_joined(out, &[text]);
 }
 
-/// Appends one string made of two texts.
-pub fn push_joined(out: &mut Vec<u8>, first: &str, second: &str) {
-    push(out, first);
-    out.pop();
-    let seam = out.len();
-    push(out, second);
-    out.remove(seam);
+/// Appends one string made of several texts.
+pub fn push_joined(out: &mut Vec<u8>, texts: &[&str]) {
+    out.push(b'"');
+    for text in texts {
+        // Ids and topics hardly ever need an escape.
+        if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            out.extend_from_slice(text.as_bytes());
+            continue;
+        }
+        let quote = out.len();
+        push(out, text);
+        // Without the quotes that came with it.
+        out.pop();
+        out.remove(quote);
+    }
+    out.push(b'"');
 }
 
 /// Appends a float as the reference writes one, always with a point or exponent; what is no number becomes null.
@@ -640,7 +649,7 @@ mod tests {
     #[test]
     fn writers() {
         let mut out = Vec::new();
-        push_joined(&mut out, "a\"", "\\ü");
+        push_joined(&mut out, &["a\"", "\\ü"]);
         push_float(&mut out, 3.0);
         push_float(&mut out, f64::NAN);
         push(&mut out, &-5);

@@ -58,7 +58,7 @@ pub fn ack(out: &mut Vec<u8>, u: &str, outcome: Result<(), &str>) {
         }
     }
     out.extend_from_slice(b",\"u\":");
-    json::push_joined(out, "ack_", u);
+    json::push_joined(out, &["ack_", u]);
     out.push(b'}');
 }
 
@@ -68,6 +68,8 @@ pub fn notification_body(message: &Publish<'_>) -> Bytes {
     let mut out = Vec::with_capacity(message.payload.get().len() + MESSAGE_ROOM_BYTES);
     out.extend_from_slice(NOTIFICATION_HEAD);
     push_message(&mut out, message);
+    // It may be kept for long, so what is not filled is given back.
+    out.shrink_to_fit();
     out.into()
 }
 
@@ -108,17 +110,14 @@ pub fn notification_tail(out: &mut Vec<u8>, prefix: &str, message_id: &str, subs
     out.extend_from_slice(b",\"subscription_id\":");
     json::push_text(out, subscription_id);
     out.extend_from_slice(b",\"u\":");
-    json::push_text(out, prefix);
-    // Three texts in one string: the quotes where they meet are taken out again.
-    out.pop();
-    let seam = out.len();
-    json::push_joined(out, message_id, "_");
-    out.remove(seam);
-    out.pop();
-    let seam = out.len();
-    json::push_text(out, subscription_id);
-    out.remove(seam);
+    json::push_joined(out, &[prefix, message_id, "_", subscription_id]);
     out.push(b'}');
+}
+
+/// Length of what `notification_tail` appends, where no text needs an escape.
+pub fn notification_tail_bytes(prefix: &str, message_id: &str, subscription_id: &str) -> usize {
+    const NAMES_BYTES: usize = ",\"subscription_id\":\"\",\"u\":\"_\"}".len();
+    NAMES_BYTES + prefix.len() + message_id.len() + 2 * subscription_id.len()
 }
 
 /// An object from raw pieces.
