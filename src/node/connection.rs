@@ -63,8 +63,6 @@ pub struct Connection {
     /// True once the fabric knows this link.
     is_peer: bool,
     last_heard: Instant,
-    /// Pings and their answers keep a link, but its client may be idle all the same.
-    last_message: Instant,
     ping_sent: Option<Instant>,
     timer: Timer,
 }
@@ -75,16 +73,14 @@ impl Connection {
         origin.viewer.connection = outlet.id().0;
         let now = Instant::now();
         let idle_timeout = hub.settings().listen.idle_timeout;
-        let first_look = if idle_timeout.is_zero() { PING_INTERVAL } else { PING_INTERVAL.min(idle_timeout) };
         Connection {
             matches: MatchCache::default(),
             scratch: Vec::new(),
             running: FuturesUnordered::new(),
             is_peer: false,
             last_heard: now,
-            last_message: now,
             ping_sent: None,
-            timer: Timer::after(first_look),
+            timer: Timer::after(ping_interval(idle_timeout)),
             origin: Arc::new(origin),
             outlet,
             link,
@@ -181,7 +177,6 @@ impl Connection {
             match incoming {
                 Ok(Incoming::Message(frame)) => {
                     self.heard(heard_at);
-                    self.last_message = heard_at;
                     match self.message(&frame, now) {
                         Served::Done => {}
                         Served::Later(work) => self.running.push(work),
@@ -323,13 +318,14 @@ impl Connection {
                 let text = "keepalive ping timeout".to_owned();
                 return Poll::Ready(End::Ours { code: close_code::INTERNAL, text });
             }
-            let idle = !idle_timeout.is_zero() && now.duration_since(self.last_message) >= idle_timeout;
+            // A link that answers pings is alive, however little its client says (client.md 1.5).
+            let quiet = now.duration_since(self.last_heard);
+            let idle = !idle_timeout.is_zero() && !self.link.has_pings() && quiet >= idle_timeout;
             if idle && self.outlet.subscriptions() == 0 && self.running.is_empty() && !self.is_peer {
                 let text = format!("idle for {} s", idle_timeout.as_secs_f64());
                 return Poll::Ready(End::Ours { code: close_code::NORMAL, text });
             }
-            let quiet = now.duration_since(self.last_heard);
-            if self.ping_sent.is_none() && self.link.has_pings() && quiet >= PING_INTERVAL {
+            if self.ping_sent.is_none() && self.link.has_pings() && quiet >= ping_interval(idle_timeout) {
                 if let Err(error) = self.link.start_ping(Bytes::from_static(b"mpreg")) {
                     return Poll::Ready(End::Failed(error));
                 }
@@ -347,12 +343,12 @@ impl Connection {
         let until_ping = match self.ping_sent {
             Some(sent) => PONG_TIME_MAX.saturating_sub(now.duration_since(sent)),
             None if self.link.has_pings() => {
-                PING_INTERVAL.saturating_sub(now.duration_since(self.last_heard))
+                ping_interval(idle_timeout).saturating_sub(now.duration_since(self.last_heard))
             }
             None => PING_INTERVAL,
         };
-        let until_idle = match idle_timeout.saturating_sub(now.duration_since(self.last_message)) {
-            _ if idle_timeout.is_zero() => Duration::MAX,
+        let until_idle = match idle_timeout.saturating_sub(now.duration_since(self.last_heard)) {
+            _ if idle_timeout.is_zero() || self.link.has_pings() => Duration::MAX,
             // It may be idle, and is looked at again later.
             Duration::ZERO => idle_timeout,
             left => left,
@@ -365,6 +361,11 @@ impl Connection {
         (self.hub.is_stopping() && !self.is_peer && self.running.is_empty() && self.outlet.is_empty())
             .then(|| End::Ours { code: close_code::GOING_AWAY, text: "the node stops".into() })
     }
+}
+
+/// How long a link may be quiet before it is asked whether anybody is there.
+fn ping_interval(idle_timeout: Duration) -> Duration {
+    if idle_timeout.is_zero() { PING_INTERVAL } else { PING_INTERVAL.min(idle_timeout) }
 }
 
 /// How a connection ended.
@@ -383,7 +384,7 @@ const TIMER_MIN: Duration = Duration::from_millis(10);
 /// Messages of one link served before its answers leave.
 const BATCH_MESSAGES_MAX: usize = 64;
 /// Rounds before other connections get their turn.
-const TURNS_MAX: usize = 8;
+const TURNS_MAX: usize = 2;
 /// Requests of one connection under way at once; more wait in the socket.
 const RUNNING_MAX: usize = 1024;
 /// Moved from the outlet to the link at once; what the link then holds beside it.

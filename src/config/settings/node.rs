@@ -161,7 +161,7 @@ table! {
         advertised_urls: Vec<String> = [], Kind::Texts(Rule::Url), Live, "URLs under which others reach this node, if they differ from host and port.";
         max_message: u64 = "16MiB", Kind::Size(1024), Restart, "Largest message accepted or sent.";
         max_connections: usize = 10000, SOME, Restart, "Most connections at a time.";
-        idle_timeout: Duration = "0s", SPAN, Restart, "Client connections without any traffic for this long are closed; 0: never.";
+        idle_timeout: Duration = "0s", SPAN, Restart, "A client on TCP that says nothing for this long and has no subscription is disconnected, one on WebSocket is pinged and stays if it answers; 0: never, and a ping every 20 s.";
         endpoint: Vec<ListenEndpoint> = [], Kind::Tables(ListenEndpoint::ROWS), Restart, "Additional listeners.";
     }
 }
