@@ -194,7 +194,7 @@ fn answers(message: &Value, credentials: Value) -> Vec<Value> {
 
 fn value(command: &Value, credentials: Value) -> Option<Result<Value, (i64, &'static str)>> {
     let payload = &command["args"][0];
-    let function = |name: &str| json!({ "identity": { "name": name, "function_id": name, "version": "1.2.3" }, "node_id": "ws://n", "cluster_id": "c", "resources": ["r"], "tags": [], "scope": "zone", "summary": "s" });
+    let function = |name: &str| json!({ "identity": { "name": name, "function_id": name, "version": "1.2.3" }, "node_id": "ws://n", "cluster_id": "c", "resources": ["r"], "tags": [], "scope": "zone", "summary": { "name": name, "summary": "what it does" } });
     Some(Ok(match command["fun"].as_str().unwrap() {
         "echo" => payload.clone(),
         "echos" => command["args"].clone(),
@@ -425,7 +425,12 @@ fn text_is_aligned_and_counts_what_it_shows() {
     let node = Node::start();
     assert_eq!(node.ok("client list-peers").lines().last(), Some("[0 peers]"));
     let out = node.ok("client functions");
-    assert!(out.starts_with("identity.name") && out.contains("b.two"), "{out}");
+    let title = out.lines().next().unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(title, ["name", "version", "node", "cluster", "resources", "tags", "summary"]);
+    assert!(
+        out.lines().nth(2).is_some_and(|l| l.starts_with("b.two") && l.ends_with("  what it does")),
+        "{out}"
+    );
     assert_eq!(out.lines().last(), Some("[2 functions]"));
     assert_eq!(node.ok("client functions --limit 1").lines().last(), Some("[1 functions]"));
     let out = node.ok("discovery query --function-name a.one --capability rpc --limit 1");

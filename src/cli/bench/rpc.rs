@@ -21,11 +21,14 @@ use super::{
         output::{Failure, Outcome},
         remote,
     },
-    load::{BATCH_MAX, GRACE, Slices, Tally, connect, digits, put_digits, with_threads},
+    load::{
+        BATCH_MAX, GRACE, Slices, Tally, close, connect, digits, fault, poll_message, put_digits,
+        with_threads,
+    },
     raw::RawServer,
     report::Report,
 };
-use crate::client::{Link, LinkLimits};
+use crate::{client::LINK_LIMITS, drive::link::Link};
 
 remote_verb! {
     /// measure calls: how many per second, how long they take, whether the answers are right
@@ -86,13 +89,12 @@ impl Rpc {
         let call = Call::new(&self.function, self.payload);
         let slices = Slices::of(total);
         let (node, ceiling) = with_threads(self.threads, async |executor| {
-            let limits = LinkLimits::default();
             let lanes = |links: Vec<Link>, compare: bool| -> Vec<Lane> {
                 links.into_iter().map(|link| Lane::new(link, call.clone(), window, compare)).collect()
             };
-            let links = connect(executor, &url, Some(&remote), self.connections, &limits).await?;
+            let links = connect(executor, &url, Some(&remote), self.connections, LINK_LIMITS).await?;
             let mut node = lanes(links, !self.any_answer);
-            let links = connect(executor, &raw.url, None, self.connections, &limits).await?;
+            let links = connect(executor, &raw.url, None, self.connections, LINK_LIMITS).await?;
             let mut ceiling = lanes(links, true);
 
             let warm = run_slice(executor, &mut node, slices.warm_up, per_lane).await?;
@@ -106,9 +108,7 @@ impl Rpc {
                 node_tally.after(&run_slice(executor, &mut node, slices.node, per_lane).await?);
                 raw_tally.after(&run_slice(executor, &mut ceiling, slices.raw, per_lane).await?);
             }
-            for mut lane in node.into_iter().chain(ceiling) {
-                lane.link.close().await;
-            }
+            close(node.into_iter().chain(ceiling).map(|lane| lane.link)).await;
             Ok((node_tally, raw_tally))
         })?;
         Report {
@@ -284,19 +284,18 @@ impl Lane {
     ) -> Result<Turn, String> {
         let before = *taken;
         while *taken < BATCH_MAX {
-            match self.link.poll_receive(cx)? {
-                Poll::Ready(Some(answer)) => {
+            match poll_message(&mut self.link, cx)? {
+                Poll::Ready(answer) => {
                     *taken += 1;
                     self.answered(&answer, run.until, tally);
                 }
-                Poll::Ready(None) => return Err("the other end closed it".to_owned()),
                 Poll::Pending => break,
             }
         }
         let mut moved = *taken > before;
         let now = Instant::now();
         if now < run.until {
-            while self.may_send(run, now) && self.link.poll_ready(cx)?.is_ready() {
+            while self.may_send(run, now) && self.link.poll_ready(cx).map_err(fault)?.is_ready() {
                 let at = if run.interval.is_some() { run.due } else { now };
                 self.send(at)?;
                 run.due += run.interval.unwrap_or_default();
@@ -311,7 +310,7 @@ impl Lane {
             self.sent.fill(None);
             return Ok(Turn::Over);
         }
-        if run.unflushed && self.link.poll_flush(cx)?.is_ready() {
+        if run.unflushed && self.link.poll_flush(cx).map_err(fault)?.is_ready() {
             run.unflushed = false;
         }
         Ok(if moved { Turn::Moved } else { Turn::Idle })
@@ -333,13 +332,10 @@ impl Lane {
         self.sent[slot] = Some((id, at));
         self.next += 1;
         self.under_way += 1;
-        self.link.feed(self.call.frame(id))
+        self.link.start_send(self.call.frame(id)).map_err(fault)
     }
 
     fn answered(&mut self, answer: &[u8], until: Instant, tally: &mut Tally) {
-        if answer.is_empty() {
-            return;
-        }
         let id =
             memmem::find(answer, ID_KEY).and_then(|at| answer.get(at + ID_KEY.len()..)).map_or(0, digits);
         let slot = self.slot(id);
@@ -416,7 +412,7 @@ mod tests {
         let raw = RawServer::start(1).unwrap();
         for interval in [None, Some(Duration::from_millis(1))] {
             let tally = with_threads(1, async |executor| {
-                let links = connect(executor, &raw.url, None, 3, &LinkLimits::default()).await.unwrap();
+                let links = connect(executor, &raw.url, None, 3, LINK_LIMITS).await.unwrap();
                 let call = Call::new("echo", 100);
                 let mut lanes =
                     links.into_iter().map(|link| Lane::new(link, call.clone(), 8, true)).collect();
