@@ -124,6 +124,7 @@ impl Rpc {
                 ("seconds", self.seconds.into()),
                 ("rate", self.rate.into()),
                 ("threads", self.threads.into()),
+                ("any_answer", self.any_answer.into()),
             ],
             node,
             raw: ceiling,
@@ -240,20 +241,15 @@ impl Lane {
         let mut timer = Timer::at(run.until);
         let mut armed = run.until;
         poll_fn(|cx| {
-            let mut taken = 0;
             loop {
-                let moved = match self.turn(cx, &mut run, &mut tally, &mut taken) {
-                    Ok(Turn::Over) => return Poll::Ready(Ok(())),
-                    Ok(Turn::Moved) => true,
-                    Ok(Turn::Idle) => false,
-                    Err(why) => return Poll::Ready(Err(why)),
-                };
-                if taken >= BATCH_MAX {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                if moved {
-                    continue;
+                match self.turn(cx, &mut run, &mut tally)? {
+                    Turn::Over => return Poll::Ready(Ok::<(), String>(())),
+                    // Other lanes first: one that keeps finding answers must not let theirs wait.
+                    Turn::Moved => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Turn::Idle => {}
                 }
                 let now = Instant::now();
                 let wake = match run.interval {
@@ -275,24 +271,18 @@ impl Lane {
     }
 
     /// Takes what has arrived, sends what is due, flushes.
-    fn turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        run: &mut Run,
-        tally: &mut Tally,
-        taken: &mut usize,
-    ) -> Result<Turn, String> {
-        let before = *taken;
-        while *taken < BATCH_MAX {
+    fn turn(&mut self, cx: &mut Context<'_>, run: &mut Run, tally: &mut Tally) -> Result<Turn, String> {
+        let mut taken = 0;
+        while taken < BATCH_MAX {
             match poll_message(&mut self.link, cx)? {
                 Poll::Ready(answer) => {
-                    *taken += 1;
+                    taken += 1;
                     self.answered(&answer, run.until, tally);
                 }
                 Poll::Pending => break,
             }
         }
-        let mut moved = *taken > before;
+        let mut moved = taken > 0;
         let now = Instant::now();
         if now < run.until {
             while self.may_send(run, now) && self.link.poll_ready(cx).map_err(fault)?.is_ready() {
