@@ -144,7 +144,12 @@ struct Pulse {
 impl Pulse {
     fn new(keep_alive: Duration) -> Pulse {
         let now = Instant::now();
-        Pulse { heard: now, said: now, asked: None, keep_alive }
+        Pulse {
+            heard: now,
+            said: now,
+            asked: None,
+            keep_alive: keep_alive.clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX),
+        }
     }
 
     /// When to look again; earlier is harmless.
@@ -175,4 +180,7 @@ const KEEP_ALIVE: &str =
     r#"{"role":"rpc","u":"keep-alive","cmds":[{"name":"k","fun":"echo","args":[0],"kwargs":{},"locs":[]}]}"#;
 /// A connection that is silent for this long is asked for a sign of life, and given up after as long again.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Neither a busy loop nor a moment that the clock cannot express.
+const KEEP_ALIVE_MIN: Duration = Duration::from_millis(1);
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(86_400);
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);

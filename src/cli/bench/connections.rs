@@ -35,7 +35,7 @@ remote_verb! {
         name = "connections",
         example = "mpreg bench connections --url ws://127.0.0.1:7000",
         example = "mpreg bench connections --connections 10000 --seconds 30 --pid 4711 --json",
-        note = "How to read it: `opened/s` counts finished WebSocket handshakes; `raw` is a server inside this program that accepts and does nothing else, opened in turns with the node, and `ratio` is node / raw. Memory is the growth of the node's resident memory divided by the connections, kernel buffers not included.",
+        note = "How to read it: `opened/s` counts finished handshakes; `raw` is a plain WebSocket server inside this program that accepts and does nothing else, opened in turns with the node, and `ratio` is node / raw: with wss:// and tcps:// it holds the price of TLS. Memory is the growth of the node's resident memory divided by the connections, kernel buffers not included.",
         note = "Take a freshly started node for memory: one that has held connections before reuses what it kept.",
         note = "A small number of connections shows what the allocator happens to hold; 1000 and more show the cost.",
         note = "The node is found by its port when it runs on this machine under the same user; otherwise give --pid, or memory is not reported.",
