@@ -577,6 +577,8 @@ fn a_bench_reports_its_ratio_and_fails_on_wrong_answers() {
     assert!(report["node"]["latency_microseconds"]["p99_9"].as_f64().unwrap() > 0.0, "{out}");
     assert!(node.ok("bench rpc --rate 200 --seconds 0.1").contains("ratio"));
     assert!(node.fails("bench rpc --function denied --seconds 0.1", 1).contains("discovery_access_denied"));
+    assert!(node.fails("bench rpc --function who --seconds 0.1", 1).contains("--any-answer"));
+    node.ok("bench rpc --function who --any-answer --seconds 0.1");
     let out = node.ok("bench pubsub --subscribers 3 --window 8 --payload 64 --seconds 0.2 --json");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert!(report["ratio"]["per_second"].as_f64().unwrap() > 0.0, "{out}");

@@ -52,10 +52,11 @@ pub async fn open(url: &str, settings: &DialSettings) -> Result<Link, ClientErro
             why: error.to_string(),
             remedy: NO_TLS_THERE,
         }),
-        // With TLS 1.3 a node refuses a certificate only after its own side of the handshake.
-        DialError::Io(error) if tls_fault(url, &error).is_some() => {
-            tls_fault(url, &error).unwrap_or_else(|| unreachable(url, error.to_string()))
-        }
+        // With TLS 1.3 a node refuses a certificate only after our side of the handshake is done.
+        DialError::Io(error) => match tls_fault(url, &error) {
+            Some(fault) => fault,
+            None => unreachable(url, DialError::Io(error).to_string()),
+        },
         other => unreachable(url, other.to_string()),
     })
 }

@@ -70,7 +70,7 @@ impl Connections {
         if self.pid.is_some() && resident().is_none() {
             return Err(Failure::usage("--pid names no process whose memory can be read"));
         }
-        let raw = RawServer::start(1)?;
+        let raw = RawServer::start(1, LIMITS)?;
         let opened = with_threads(1, async |executor| {
             // The first connections pay for what is shared by all; they are not counted.
             let warm = open_both(executor, &url, &raw.url, &remote, WARM_UP.min(self.connections)).await?;
@@ -161,16 +161,15 @@ async fn open_both(
     remote: &Remote,
     count: usize,
 ) -> Result<Opened, Failure> {
-    let limits = LinkLimits { read_buffer_bytes: BUFFER_BYTES, ..LINK_LIMITS };
     let mut opened = Opened { node: Vec::with_capacity(count), node_seconds: 0.0, raw_seconds: 0.0 };
     let mut held = Vec::with_capacity(count);
     while opened.node.len() < count {
         let turn = TURN.min(count - opened.node.len());
         let start = Instant::now();
-        opened.node.extend(connect(executor, url, Some(remote), turn, limits).await?);
+        opened.node.extend(connect(executor, url, Some(remote), turn, LIMITS).await?);
         opened.node_seconds += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        held.extend(connect(executor, raw_url, None, turn, limits).await?);
+        held.extend(connect(executor, raw_url, None, turn, LIMITS).await?);
         opened.raw_seconds += start.elapsed().as_secs_f64();
     }
     Ok(opened)
@@ -237,5 +236,5 @@ const TURN: usize = 100;
 /// Connections before the first measured one.
 const WARM_UP: usize = 50;
 const SPARE_FILES: u64 = 400;
-/// Nothing is sent: the least that the library works well with.
-const BUFFER_BYTES: usize = 4 << 10;
+/// Nothing is sent: the buffer of an idle link of a node, at both ends.
+const LIMITS: LinkLimits = LinkLimits { read_buffer_bytes: 4 << 10, ..LINK_LIMITS };

@@ -86,7 +86,7 @@ impl Pubsub {
         let interval = super::interval(self.rate)?;
         let remote = self.remote();
         let url = remote.url()?;
-        let raw = RawServer::start(self.threads)?;
+        let raw = RawServer::start(self.threads, LINK_LIMITS)?;
         let slices = Slices::of(total);
         // With a rate the window only bounds what waits at the node: what is due must not wait for a subscriber.
         let wanted = if interval.is_some() { self.window.max(OPEN_WINDOW) } else { self.window };
@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn a_plain_fan_out_delivers_everything_in_order() {
-        let raw = RawServer::start(1).unwrap();
+        let raw = RawServer::start(1, LINK_LIMITS).unwrap();
         for interval in [None, Some(Duration::from_millis(2))] {
             let shape = Shape { subscribers: 3, payload: 64, window: 16 };
             let tally = with_threads(1, async |executor| {

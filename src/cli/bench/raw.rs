@@ -21,13 +21,10 @@ use super::{
     super::output::Failure,
     load::{message, poll_message},
 };
-use crate::{
-    client::LINK_LIMITS,
-    drive::{
-        handshake::{AcceptSettings, accept_link},
-        link::{Link, Protocol},
-        listen::{Accepted, EndpointClass, EndpointSettings, Listener},
-    },
+use crate::drive::{
+    handshake::{AcceptSettings, accept_link},
+    link::{Link, LinkLimits, Protocol},
+    listen::{Accepted, EndpointClass, EndpointSettings, Listener},
 };
 
 /// A running server; it ends when this is dropped.
@@ -39,7 +36,7 @@ pub struct RawServer {
 
 impl RawServer {
     /// Starts the server on a free port of this machine.
-    pub fn start(threads: usize) -> Result<RawServer, Failure> {
+    pub fn start(threads: usize, limits: LinkLimits) -> Result<RawServer, Failure> {
         let failed = |e: std::io::Error| Failure::failed(format!("cannot start the raw echo: {e}"));
         let listener = Listener::bind(&EndpointSettings {
             protocol: Protocol::Ws,
@@ -52,7 +49,7 @@ impl RawServer {
         let url = format!("ws://{}", listener.local_addr());
         let executor = Arc::new(Executor::new());
         let (stop, stopped) = bounded::<()>(1);
-        executor.spawn(serve(listener, executor.clone())).detach();
+        executor.spawn(serve(listener, executor.clone(), limits)).detach();
         let threads = (0..threads)
             .map(|_| {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
@@ -77,17 +74,16 @@ impl Drop for RawServer {
 
 type Subscribers = Arc<Mutex<Vec<Sender<Bytes>>>>;
 
-async fn serve(listener: Listener, executor: Arc<Executor<'static>>) {
+async fn serve(listener: Listener, executor: Arc<Executor<'static>>, limits: LinkLimits) {
     let subscribers = Subscribers::default();
     loop {
         let accepted = listener.accept().await;
-        executor.spawn(connection(accepted, subscribers.clone())).detach();
+        executor.spawn(connection(accepted, limits, subscribers.clone())).detach();
     }
 }
 
-async fn connection(accepted: Accepted, subscribers: Subscribers) {
-    let settings =
-        AcceptSettings { protocol: Protocol::Ws, tls: None, limits: LINK_LIMITS, tenant_header: None };
+async fn connection(accepted: Accepted, limits: LinkLimits, subscribers: Subscribers) {
+    let settings = AcceptSettings { protocol: Protocol::Ws, tls: None, limits, tenant_header: None };
     let Ok((mut link, _)) = accept_link(accepted, &settings, |_| Ok(())).await else { return };
     let Ok(first) = message(&mut link).await else { return };
     if memmem::find(&first, b"pubsub-subscribe").is_some() {

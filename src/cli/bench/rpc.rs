@@ -83,7 +83,7 @@ impl Rpc {
         let per_lane = super::interval(self.rate)?.map(|interval| interval * self.connections as u32);
         let remote = self.remote();
         let url = remote.url()?;
-        let raw = RawServer::start(self.threads)?;
+        let raw = RawServer::start(self.threads, LINK_LIMITS)?;
         // With a rate the window only bounds memory: what is due must not wait for an answer.
         let window = if self.rate.is_some() { self.window.max(OPEN_WINDOW) } else { self.window };
         let call = Call::new(&self.function, self.payload);
@@ -100,7 +100,14 @@ impl Rpc {
             let warm = run_slice(executor, &mut node, slices.warm_up, per_lane).await?;
             if warm.right == 0 {
                 let sample = warm.sample.unwrap_or_else(|| "no answer came".to_owned());
-                return Err(Failure::failed(format!("{} cannot be measured: {sample}", self.function)));
+                let remedy = match warm.corrupt {
+                    0 => "",
+                    _ => {
+                        "\nThe answer is not what was sent. Measure an echo, or do not compare: --any-answer."
+                    }
+                };
+                let text = format!("{} cannot be measured: {sample}{remedy}", self.function);
+                return Err(Failure::failed(text));
             }
             run_slice(executor, &mut ceiling, slices.warm_up, per_lane).await?;
             let (mut node_tally, mut raw_tally) = (Tally::new(), Tally::new());
@@ -399,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_echo_answers_every_call_once() {
-        let raw = RawServer::start(1).unwrap();
+        let raw = RawServer::start(1, LINK_LIMITS).unwrap();
         for interval in [None, Some(Duration::from_millis(1))] {
             let tally = with_threads(1, async |executor| {
                 let links = connect(executor, &raw.url, None, 3, LINK_LIMITS).await.unwrap();
