@@ -5,9 +5,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
-    process::{Command, Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -19,6 +20,7 @@ use async_tungstenite::{
         http::StatusCode,
     },
 };
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use smol::{
     Executor,
@@ -194,7 +196,7 @@ fn answers(message: &Value, credentials: Value) -> Vec<Value> {
 
 fn value(command: &Value, credentials: Value) -> Option<Result<Value, (i64, &'static str)>> {
     let payload = &command["args"][0];
-    let function = |name: &str| json!({ "identity": { "name": name, "function_id": name, "version": "1.2.3" }, "node_id": "ws://n", "cluster_id": "c", "resources": ["r"], "tags": [], "scope": "zone", "summary": "s" });
+    let function = |name: &str| json!({ "identity": { "name": name, "function_id": name, "version": "1.2.3" }, "node_id": "ws://n", "cluster_id": "c", "resources": ["r"], "tags": [], "scope": "zone", "summary": { "name": name, "summary": "what it does" } });
     Some(Ok(match command["fun"].as_str().unwrap() {
         "echo" => payload.clone(),
         "echos" => command["args"].clone(),
@@ -250,7 +252,7 @@ fn words(line: &str) -> Vec<String> {
 fn command(words: &[String], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mpreg"));
     command.args(words).stdin(Stdio::null());
-    for name in ["MPREG_URL", "MPREG_TOKEN", "MPREG_API_KEY"] {
+    for name in ["MPREG_URL", "MPREG_TOKEN", "MPREG_API_KEY", "MPREG_CA_FILE"] {
         command.env_remove(name);
     }
     command.envs(environment.iter().copied());
@@ -303,6 +305,12 @@ fn usage_errors_are_two_and_say_what_was_meant() {
         ("client call f", "MPREG_URL"),
         ("client call f --url http://127.0.0.1:1", "ws://"),
         ("client call f --url ws://127.0.0.1:1 --token a --token-file b", "not both"),
+        ("client call f --url tcp://127.0.0.1:1 --token a", "ws:// or wss://"),
+        ("client call f --url ws://127.0.0.1:1 --ca-file a", "--ca-file needs a URL with wss://"),
+        ("bench rpc --url tcp://127.0.0.1:1 --insecure", "--insecure needs a URL with wss://"),
+        ("client call f --url wss://127.0.0.1:1 --cert-file a", "--key-file"),
+        ("client call f --url wss://127.0.0.1:1 --ca-file a --insecure", "not both"),
+        ("client call f --url tcps://127.0.0.1:1 --ca-file /nowhere/ca.pem", "--ca-file /nowhere/ca.pem"),
         ("client subscribe --url ws://127.0.0.1:1", "PATTERN"),
         ("client publish t 1 --header x --url ws://127.0.0.1:1", "NAME=VALUE"),
         ("client dns-register --url ws://127.0.0.1:1 --name x", "--namespace"),
@@ -318,12 +326,16 @@ fn usage_errors_are_two_and_say_what_was_meant() {
 
 #[test]
 fn nobody_there_is_sixty_nine() {
-    for line in
-        ["client call echo 1", "client list-peers", "discovery watch", "client publish a b", "bench rpc"]
-    {
-        let (code, out, err) = status(&format!("{line} --url ws://127.0.0.1:1"), &[]);
+    for (line, url) in [
+        ("client call echo 1", "ws://127.0.0.1:1"),
+        ("client list-peers", "wss://127.0.0.1:1"),
+        ("discovery watch", "tcp://127.0.0.1:1"),
+        ("client publish a b", "tcps://127.0.0.1:1"),
+        ("bench rpc", "ws://127.0.0.1:1"),
+    ] {
+        let (code, out, err) = status(&format!("{line} --url {url}"), &[]);
         assert_eq!((code, out.as_str()), (Some(69), ""), "{line}");
-        assert!(err.contains("ws://127.0.0.1:1") && !err.contains("panicked"), "{err}");
+        assert!(err.contains(url) && !err.contains("panicked"), "{err}");
     }
 }
 
@@ -425,7 +437,12 @@ fn text_is_aligned_and_counts_what_it_shows() {
     let node = Node::start();
     assert_eq!(node.ok("client list-peers").lines().last(), Some("[0 peers]"));
     let out = node.ok("client functions");
-    assert!(out.starts_with("identity.name") && out.contains("b.two"), "{out}");
+    let title = out.lines().next().unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(title, ["name", "version", "node", "cluster", "resources", "tags", "summary"]);
+    assert!(
+        out.lines().nth(2).is_some_and(|l| l.starts_with("b.two") && l.ends_with("  what it does")),
+        "{out}"
+    );
     assert_eq!(out.lines().last(), Some("[2 functions]"));
     assert_eq!(node.ok("client functions --limit 1").lines().last(), Some("[1 functions]"));
     let out = node.ok("discovery query --function-name a.one --capability rpc --limit 1");
@@ -560,6 +577,8 @@ fn a_bench_reports_its_ratio_and_fails_on_wrong_answers() {
     assert!(report["node"]["latency_microseconds"]["p99_9"].as_f64().unwrap() > 0.0, "{out}");
     assert!(node.ok("bench rpc --rate 200 --seconds 0.1").contains("ratio"));
     assert!(node.fails("bench rpc --function denied --seconds 0.1", 1).contains("discovery_access_denied"));
+    assert!(node.fails("bench rpc --function who --seconds 0.1", 1).contains("--any-answer"));
+    node.ok("bench rpc --function who --any-answer --seconds 0.1");
     let out = node.ok("bench pubsub --subscribers 3 --window 8 --payload 64 --seconds 0.2 --json");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert!(report["ratio"]["per_second"].as_f64().unwrap() > 0.0, "{out}");
@@ -569,4 +588,150 @@ fn a_bench_reports_its_ratio_and_fails_on_wrong_answers() {
     let out = node.ok("bench connections --connections 20 --seconds 0.05 --json");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["closed"], &report["memory"]["pid"]), (&json!(0), &json!(std::process::id())));
+}
+
+/// A real node with a listener for each transport, and an authority that signs for `localhost`.
+struct RealNode {
+    child: Child,
+    directory: tempfile::TempDir,
+    /// Protocol and port of each listener.
+    listeners: Vec<(String, String)>,
+}
+
+impl RealNode {
+    fn start(client_auth: &str) -> RealNode {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        issue(directory.path());
+        let mut config = "[node]\nstandalone = true\n[monitoring]\nenabled = false\n".to_owned();
+        for protocol in ["wss", "tcp", "tcps"] {
+            config += &format!("[[listen.endpoint]]\nprotocol = \"{protocol}\"\n");
+        }
+        config += &format!("[tls]\nclient_auth = \"{client_auth}\"\n");
+        for (key, name) in [("cert_file", "me.pem"), ("key_file", "me.key"), ("ca_file", "ca.pem")] {
+            config += &format!("{key} = \"{}\"\n", path(name).display());
+        }
+        let file = path("node.toml");
+        fs::write(&file, config).unwrap();
+        let words = ["server".to_owned(), "start-config".to_owned(), file.display().to_string()];
+        let mut child = command(&words, &[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let listeners = lines
+            .by_ref()
+            .take_while(|line| !line.contains(" ready in "))
+            .filter_map(|line| {
+                let (_, listener) = line.split_once("listening on 127.0.0.1:")?;
+                let (port, protocol) = listener.split_once(' ')?;
+                Some((protocol.trim_matches(['(', ')']).to_owned(), port.to_owned()))
+            })
+            .collect();
+        // Whatever else it says must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        RealNode { child, directory, listeners }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn port(&self, protocol: &str) -> &str {
+        &self.listeners.iter().find(|(p, _)| p == protocol).unwrap().1
+    }
+
+    fn url(&self, protocol: &str) -> String {
+        format!("{protocol}://localhost:{}", self.port(protocol))
+    }
+
+    /// Runs a verb against one of the listeners with the authority in the environment.
+    fn run(&self, protocol: &str, line: &str) -> (Option<i32>, String, String) {
+        let (url, authority) = (self.url(protocol), self.path("ca.pem"));
+        status(line, &[("MPREG_URL", &url), ("MPREG_CA_FILE", authority.to_str().unwrap())])
+    }
+}
+
+impl Drop for RealNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `ca.pem`, and `me.pem` with `me.key`, which it has signed for both ends.
+fn issue(directory: &Path) {
+    let write = |name: &str, pem: String| fs::write(directory.join(name), pem).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    write("ca.pem", authority.self_signed(&key).unwrap().pem());
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    write("me.pem", params.signed_by(&key, &issuer).unwrap().pem());
+    write("me.key", key.serialize_pem());
+    fs::set_permissions(directory.join("me.key"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn every_transport_of_a_node_carries_every_kind_of_verb() {
+    let node = RealNode::start("none");
+    for protocol in ["ws", "wss", "tcp", "tcps"] {
+        let ok = |line: &str| {
+            let (code, out, err) = node.run(protocol, line);
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{protocol} {line}: {out}");
+            out
+        };
+        assert_eq!(ok("client call echo hi"), "hi\n");
+        let topic = format!("cli.{protocol}");
+        assert!(ok(&format!("client publish {topic} 7")).contains(&topic));
+        assert_eq!(ok(&format!("client subscribe {topic} --backlog 60 --count 1")), format!("{topic} 7\n"));
+        ok("discovery watch --duration 0.01");
+        let out = ok("bench rpc --connections 2 --window 4 --seconds 0.1 --json");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert!(report["ratio"]["per_second"].as_f64().unwrap() > 0.0, "{out}");
+    }
+    for (protocol, verb) in
+        [("tcp", "pubsub --subscribers 2 --window 8"), ("wss", "connections --connections 5")]
+    {
+        let (code, out, err) = node.run(protocol, &format!("bench {verb} --seconds 0.1 --json"));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{protocol} {verb}: {out}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_accepted_is_sixty_nine_and_names_the_option() {
+    let node = RealNode::start("none");
+    let refused = |line: &str, environment: &[(&str, &str)], hint: &str| {
+        let (code, out, err) = status(line, environment);
+        assert_eq!((code, out.as_str()), (Some(69), ""), "{line}: {err}");
+        assert!(err.contains(hint), "{line}: {err}");
+    };
+    let authority = node.path("ca.pem");
+    let authority = authority.to_str().unwrap();
+    for protocol in ["wss", "tcps"] {
+        let url = node.url(protocol);
+        let call = format!("client call echo hi --url {url}");
+        refused(&call, &[], "--ca-file");
+        assert_eq!(status(&format!("{call} --ca-file {authority}"), &[]).0, Some(0));
+        let (code, out, err) = status(&format!("{call} --insecure"), &[("MPREG_CA_FILE", "/nowhere")]);
+        assert_eq!((code, out.as_str()), (Some(0), "hi\n"));
+        assert!(err.contains("--insecure") && err.lines().count() == 1, "{err}");
+        let elsewhere = call.replace("localhost", "127.0.0.1");
+        refused(&elsewhere, &[("MPREG_CA_FILE", authority)], "by a name that its certificate carries");
+    }
+    let plain = format!("client list-peers --url wss://localhost:{}", node.port("tcp"));
+    refused(&plain, &[("MPREG_CA_FILE", authority)], "speak TLS");
+}
+
+#[test]
+fn a_node_that_demands_certificates_gets_the_one_that_was_named() {
+    let node = RealNode::start("required");
+    for protocol in ["wss", "tcps"] {
+        let (code, _, err) = node.run(protocol, "client call echo hi");
+        assert!(code == Some(69) && err.contains("--cert-file"), "{err}");
+        let (cert, key) = (node.path("me.pem"), node.path("me.key"));
+        let line = format!("client call echo hi --cert-file {} --key-file {}", cert.display(), key.display());
+        assert_eq!(node.run(protocol, &line), (Some(0), "hi\n".to_owned(), String::new()));
+    }
 }

@@ -71,6 +71,8 @@ remote_verb! {
         example = "mpreg client call svc.market.quote '{{\"symbol\": \"ABC\"}}' --locs market --timeout 2",
         example = "mpreg client call add 1 -5 --json",
         example = "mpreg client call echo -- --not-an-option",
+        example = "mpreg client call echo hello --url wss://node.example:7443 --ca-file /etc/mpreg/ca.pem",
+        example = "mpreg client call echo hello --url tcps://node.example:7444 --ca-file ca.pem --cert-file me.pem --key-file me.key",
         note = "A text value is printed bare, everything else as JSON; with --json the value is printed exactly as the node sent it.",
         note = "With --timeout the node is told as well and cancels the work; without it, the node's own limit holds."
     )]
@@ -213,7 +215,8 @@ impl Functions {
             }
         })?;
         remote.show(&json!({ "items": items }), |_| {
-            output::table(FUNCTION_COLUMNS, &items) + &output::count_line(items.len(), "functions", None)
+            output::titled_table(FUNCTION_COLUMNS, &items)
+                + &output::count_line(items.len(), "functions", None)
         })
     }
 }
@@ -296,7 +299,14 @@ impl ResolverResync {
 
 /// The largest page a node gives.
 const PAGE_MAX: usize = 2000;
-const FUNCTION_COLUMNS: &[&str] =
-    &["identity.name", "identity.version", "node_id", "cluster_id", "resources", "tags", "summary"];
+const FUNCTION_COLUMNS: &[(&str, &str)] = &[
+    ("name", "identity.name"),
+    ("version", "identity.version"),
+    ("node", "node_id"),
+    ("cluster", "cluster_id"),
+    ("resources", "resources"),
+    ("tags", "tags"),
+    ("summary", "summary.summary"),
+];
 const PEER_COLUMNS: &[&str] =
     &["url", "cluster_id", "status", "scope", "region", "load.load_score", "load.active_clients", "locs"];

@@ -38,6 +38,7 @@ pub use server::{StartArgs, overrides};
     example = "mpreg server start-config /etc/mpreg/server.toml",
     example = "mpreg client call echo hello --url ws://127.0.0.1:7000",
     example = "MPREG_URL=ws://127.0.0.1:7000 mpreg client functions",
+    example = "MPREG_CA_FILE=/etc/mpreg/ca.pem mpreg client functions --url wss://node.example:7443",
     note = "Exit status: 0 done, 1 failed, 2 wrong usage, 69 nobody reached, 75 try again, 77 refused, 78 bad configuration.",
     note = "Put arguments that begin with a dash behind `--`."
 )]

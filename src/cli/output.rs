@@ -60,6 +60,12 @@ pub fn complain(status: u8, text: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// Something that the reader of a result should know; the verb goes on.
+pub fn note(text: &str) {
+    // Nobody can be told when stderr is closed.
+    let _ = writeln!(io::stderr(), "mpreg: {text}");
+}
+
 /// Writes this text to stdout.
 pub fn print(text: &str) -> Outcome {
     let mut stdout = io::stdout().lock();
@@ -108,10 +114,20 @@ pub fn plain(value: Option<&Value>) -> String {
     }
 }
 
-/// Rows as aligned text. A column is the dotted path of a member, which is also its title.
-pub fn table(columns: &[&str], rows: &[Value]) -> String {
-    let cells: Vec<Vec<String>> = std::iter::once(columns.iter().map(|c| (*c).to_owned()).collect())
-        .chain(rows.iter().map(|row| columns.iter().map(|path| shown(path, member(row, path))).collect()))
+/// Rows as aligned text. A column is the dotted path of a member; the last name in it is the title.
+pub fn table<'a>(columns: &[&'a str], rows: &[Value]) -> String {
+    let titled = |path: &&'a str| (path.rsplit('.').next().unwrap_or(path), *path);
+    let columns: Vec<(&str, &str)> = columns.iter().map(titled).collect();
+    titled_table(&columns, rows)
+}
+
+/// Rows as aligned text, each column a title and the dotted path of a member.
+pub fn titled_table(columns: &[(&str, &str)], rows: &[Value]) -> String {
+    let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+    let cells: Vec<Vec<String>> = std::iter::once(titles)
+        .chain(
+            rows.iter().map(|row| columns.iter().map(|(_, path)| shown(path, member(row, path))).collect()),
+        )
         .collect();
     let width = |n: usize| cells.iter().filter_map(|row| row.get(n)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..columns.len()).map(|n| width(n).unwrap_or_default()).collect();
@@ -219,9 +235,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_aligned_and_titled_by_path() {
+    fn tables_are_aligned_and_titled_by_the_last_name_of_a_path() {
         let rows = [json!({"a": {"b": "long text"}, "c": [1, 2]}), json!({"a": {"b": "x"}, "c": []})];
-        assert_eq!(table(&["a.b", "c"], &rows), "a.b        c\nlong text  1,2\nx          -\n");
+        assert_eq!(table(&["a.b", "c"], &rows), "b          c\nlong text  1,2\nx          -\n");
     }
 
     #[test]

@@ -1,12 +1,21 @@
 //! What all verbs that talk to a node share: its address, credentials, the connection, one call and its result.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, value::RawValue};
 use smol::Executor;
 
 use super::output::{self, Failure, Outcome};
-use crate::client::{CallOptions, Client, Options};
+use crate::{
+    client::{self, CallOptions, Client, Options},
+    drive::tls::{ClientAuth, TlsSettings, TlsTrust, TlsVersion},
+};
 
 /// Declares a verb that talks to a node: its own options, then those that all such verbs share. (argh cannot
 /// include one set of options in another.)
@@ -16,7 +25,7 @@ macro_rules! remote_verb {
         $(#[$meta])*
         pub struct $name {
             $($body)*
-            /// the node to talk to, as in ws://127.0.0.1:7000; default: environment MPREG_URL
+            /// the node to talk to: ws://, wss://, tcp:// or tcps://, as in ws://127.0.0.1:7000; default: environment MPREG_URL
             #[argh(option)]
             url: Option<String>,
             /// bearer token; default: environment MPREG_TOKEN
@@ -28,6 +37,18 @@ macro_rules! remote_verb {
             /// API key; default: environment MPREG_API_KEY
             #[argh(option, arg_name = "text")]
             api_key: Option<String>,
+            /// authorities to trust for wss and tcps besides those of the system, in PEM; default: environment MPREG_CA_FILE
+            #[argh(option, arg_name = "path")]
+            ca_file: Option<String>,
+            /// certificate to show to the node, in PEM
+            #[argh(option, arg_name = "path")]
+            cert_file: Option<String>,
+            /// private key of that certificate, in PEM
+            #[argh(option, arg_name = "path")]
+            key_file: Option<String>,
+            /// accept any certificate of the node: for tests only
+            #[argh(switch)]
+            insecure: bool,
             /// print JSON and nothing else
             #[argh(switch)]
             json: bool,
@@ -40,6 +61,10 @@ macro_rules! remote_verb {
                     token: self.token.clone(),
                     token_file: self.token_file.clone(),
                     api_key: self.api_key.clone(),
+                    ca_file: self.ca_file.clone(),
+                    cert_file: self.cert_file.clone(),
+                    key_file: self.key_file.clone(),
+                    insecure: self.insecure,
                     json: self.json,
                 }
             }
@@ -53,6 +78,10 @@ pub struct Remote {
     pub token: Option<String>,
     pub token_file: Option<String>,
     pub api_key: Option<String>,
+    pub ca_file: Option<String>,
+    pub cert_file: Option<String>,
+    pub key_file: Option<String>,
+    pub insecure: bool,
     pub json: bool,
 }
 
@@ -64,8 +93,8 @@ impl Remote {
         })
     }
 
-    /// Everything that a connection needs.
-    pub fn options(&self) -> Result<Options, Failure> {
+    /// Everything that a connection to `url` needs.
+    pub fn options(&self, url: &str) -> Result<Options, Failure> {
         let token = match (&self.token, &self.token_file) {
             (Some(_), Some(_)) => return Err(Failure::usage("give --token or --token-file, not both")),
             (Some(token), None) => Some(token.clone()),
@@ -73,7 +102,57 @@ impl Remote {
             (None, None) => environment("MPREG_TOKEN"),
         };
         let api_key = self.api_key.clone().or_else(|| environment("MPREG_API_KEY"));
-        Ok(Options { token, api_key, timeout: Some(ANSWER_TIMEOUT), ..Options::default() })
+        let tls = self.tls(url)?;
+        Ok(Options { token, api_key, tls, timeout: Some(ANSWER_TIMEOUT), ..Options::default() })
+    }
+
+    /// Whom to trust, where the URL asks for TLS.
+    fn tls(&self, url: &str) -> Result<Option<Arc<TlsTrust>>, Failure> {
+        let given = [
+            ("--ca-file", self.ca_file.is_some()),
+            ("--cert-file", self.cert_file.is_some()),
+            ("--key-file", self.key_file.is_some()),
+            ("--insecure", self.insecure),
+        ];
+        // What is no URL at all is told by whoever dials it.
+        if !client::protocol(url).is_some_and(|protocol| protocol.is_tls()) {
+            return match given.iter().find(|(_, given)| *given) {
+                Some((option, _)) => {
+                    Err(Failure::usage(format!("{option} needs a URL with wss:// or tcps://")))
+                }
+                None => Ok(None),
+            };
+        }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return Err(Failure::usage("--cert-file and --key-file belong together; give both"));
+        }
+        if self.insecure && self.ca_file.is_some() {
+            return Err(Failure::usage("give --ca-file or --insecure, not both"));
+        }
+        let environment = environment("MPREG_CA_FILE").filter(|_| !self.insecure);
+        let ca_option = if self.ca_file.is_some() { "--ca-file" } else { "MPREG_CA_FILE" };
+        let settings = TlsSettings {
+            cert_file: self.cert_file.clone().map(PathBuf::from),
+            key_file: self.key_file.clone().map(PathBuf::from),
+            ca_file: self.ca_file.clone().or(environment).map(PathBuf::from),
+            client_auth: ClientAuth::None,
+            min_version: TlsVersion::V1_2,
+            verify_peers: !self.insecure,
+            server_name: None,
+        };
+        let trust = TlsTrust::load(settings).map_err(|error| {
+            let option = match error.key {
+                "tls.cert_file" => "--cert-file",
+                "tls.key_file" => "--key-file",
+                _ => ca_option,
+            };
+            let file = error.file.map(|file| format!(" {}", file.display())).unwrap_or_default();
+            Failure::usage(format!("{option}{file}: {}", error.fault))
+        })?;
+        if self.insecure {
+            output::note("the certificate of the node is not checked (--insecure)");
+        }
+        Ok(Some(Arc::new(trust)))
     }
 
     /// Runs `talk` with an open connection and closes it in order.
@@ -83,7 +162,7 @@ impl Remote {
         talk: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let url = self.url()?;
-        let mut options = self.options()?;
+        let mut options = self.options(&url)?;
         match limit {
             Limit::Usual => {}
             Limit::None => options.timeout = None,

@@ -9,12 +9,14 @@ use crate::core::error::{CallError, DENIED, NOT_FOUND, RATE_LIMITED, TIMED_OUT};
 
 #[derive(Debug, Clone)]
 pub enum ClientError {
-    /// The address cannot be used.
-    BadUrl { url: String, why: String },
+    /// The address cannot be used; the text names it, unless it holds a password.
+    BadUrl { why: String },
     /// The token or key cannot be sent.
     BadCredential { why: String },
     /// Nobody answers at the address, or not in this protocol.
     Unreachable { url: String, why: String },
+    /// No TLS session, because of a certificate or because there is no TLS at the address.
+    TlsFailed { url: String, why: String, remedy: &'static str },
     /// The node refused the connection for who we are.
     Refused { url: String, status: u16 },
     /// The node refused the connection for now.
@@ -38,7 +40,9 @@ impl ClientError {
     pub fn exit_status(&self) -> u8 {
         match self {
             ClientError::BadUrl { .. } | ClientError::BadCredential { .. } => USAGE,
-            ClientError::Unreachable { .. } | ClientError::Lost { .. } => UNREACHABLE,
+            ClientError::Unreachable { .. } | ClientError::TlsFailed { .. } | ClientError::Lost { .. } => {
+                UNREACHABLE
+            }
             ClientError::Busy { .. } | ClientError::TimedOut { .. } => TRY_AGAIN,
             ClientError::Refused { .. } => REFUSED,
             ClientError::Answered { error, .. } => match error.code {
@@ -56,14 +60,17 @@ impl ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ClientError::BadUrl { url, why } => {
-                write!(f, "cannot use the URL `{url}`: {why}; write it as in ws://127.0.0.1:7000")
+            ClientError::BadUrl { why } => {
+                write!(f, "cannot use the URL: {why}\nWrite it as in ws://127.0.0.1:7000.")
             }
             ClientError::BadCredential { why } => write!(f, "cannot send the credential: {why}"),
             ClientError::Unreachable { url, why } => write!(
                 f,
                 "cannot reach {url}: {why}\nCheck that the node runs and listens there (its log names its endpoint)."
             ),
+            ClientError::TlsFailed { url, why, remedy } => {
+                write!(f, "cannot reach {url}: the TLS handshake failed: {why}\n{remedy}")
+            }
             ClientError::Refused { url, status } => write!(
                 f,
                 "{url} refused the connection ({status}): the token or API key is missing, wrong or not entitled\n\

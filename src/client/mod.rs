@@ -2,7 +2,7 @@
 //!
 //! One task owns the connection; calls hand it frames and wait for the answer that carries their id, so any number
 //! of calls may be under way at once. The task pings a silent node and ends the connection when no sign of life
-//! comes back: nothing here waits for a dead peer. A subscriber that does not take its notifications holds the
+//! comes back: nothing here waits for a dead peer. It also says something harmless on a connection that nobody uses. A subscriber that does not take its notifications holds the
 //! reading back (and with it the answers of the same connection); it never loses messages on this side.
 //! There is no reconnecting: when the connection ends, everything that waits fails with the reason.
 
@@ -23,31 +23,44 @@ use smol::{
 
 mod connection;
 mod error;
-mod link;
 mod messages;
+mod open;
 
 pub use error::ClientError;
-pub use link::{Credentials, Link, LinkLimits, open};
 pub use messages::{Command, Message, Notification};
+pub use open::{LINK_LIMITS, open, protocol};
 
+use crate::drive::tls::TlsTrust;
 use messages::{Answer, Envelope, Publish, Request, Subscribe, SubscriptionBody, Unsubscribe};
 
 /// How to reach a node and how long to wait for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Sent as `Authorization: Bearer`.
     pub token: Option<String>,
     /// Sent as `X-API-Key`.
     pub api_key: Option<String>,
+    /// Needed for wss and tcps.
+    pub tls: Option<Arc<TlsTrust>>,
     /// Until the connection is open, name resolution and handshake included.
     pub connect_timeout: Duration,
     /// For everything that is asked without a limit of its own; `None` waits as long as the connection lives.
     pub timeout: Option<Duration>,
+    /// After so long without a message of ours a harmless one is sent: nodes of the older implementation close a
+    /// connection on which they get none for 60 s, and pings do not count.
+    pub keep_alive: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { token: None, api_key: None, connect_timeout: CONNECT_TIMEOUT, timeout: None }
+        Options {
+            token: None,
+            api_key: None,
+            tls: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: None,
+            keep_alive: KEEP_ALIVE,
+        }
     }
 }
 
@@ -96,15 +109,7 @@ impl Client {
         url: &str,
         options: Options,
     ) -> Result<Client, ClientError> {
-        let credentials = Credentials { token: options.token, api_key: options.api_key };
-        let limits = LinkLimits::default();
-        let opening = open(url, &credentials, &limits);
-        let link = within(Some(options.connect_timeout), opening).await.unwrap_or_else(|| {
-            Err(ClientError::Unreachable {
-                url: url.to_owned(),
-                why: format!("no connection within {} s", options.connect_timeout.as_secs_f64()),
-            })
-        })?;
+        let link = open(url, &options.dial_settings(url, LINK_LIMITS)?).await?;
         log::debug!("connected to {url}");
         let shared = Arc::new(Shared {
             url: url.to_owned(),
@@ -113,7 +118,7 @@ impl Client {
         });
         let (outgoing, frames) = bounded(OUTGOING_MAX);
         let (alive, ended) = bounded(1);
-        let task = connection::run(link, frames, shared.clone(), alive);
+        let task = connection::run(link, frames, shared.clone(), options.keep_alive, alive);
         executor.spawn(task).detach();
         Ok(Client { shared, outgoing, ended })
     }
@@ -442,6 +447,8 @@ fn wall_seconds() -> f64 {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Half of what an older node waits.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A node that was told the limit answers with a better reason than our own clock: it gets this much longer.
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -3,24 +3,42 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use smol::{Executor, net::TcpListener};
+use smol::Executor;
 
 use super::*;
+use crate::drive::{
+    handshake::{AcceptSettings, accept_link},
+    link::{Incoming, Protocol},
+    listen::{EndpointClass, EndpointSettings, Listener},
+};
 
 /// Runs `client` against a node that answers each message with what `node` makes of it; an empty list closes.
 fn against<T>(
     node: impl Fn(&Value) -> Vec<Value> + Send + 'static,
     client: impl AsyncFnOnce(Client) -> T,
 ) -> T {
+    over(Protocol::Ws, Options::default(), node, client)
+}
+
+fn over<T>(
+    protocol: Protocol,
+    options: Options,
+    node: impl Fn(&Value) -> Vec<Value> + Send + 'static,
+    client: impl AsyncFnOnce(Client) -> T,
+) -> T {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let host = "127.0.0.1".to_owned();
+        let endpoint = EndpointSettings { protocol, host, port: 0, class: EndpointClass::Any, tls: None };
+        let listener = Listener::bind(&endpoint).unwrap();
+        let url = format!("{protocol}://{}", listener.local_addr());
         executor
             .spawn(async move {
-                let (stream, _) = listener.accept().await.unwrap();
-                let mut link = Link::accept(stream, &LinkLimits::default()).await.unwrap();
-                while let Ok(Some(message)) = link.receive().await {
+                let settings =
+                    AcceptSettings { protocol, tls: None, limits: LINK_LIMITS, tenant_header: None };
+                let (mut link, _) =
+                    accept_link(listener.accept().await, &settings, |_| Ok(())).await.unwrap();
+                while let Ok(Incoming::Message(message)) = link.read().await {
                     let answers = node(&serde_json::from_slice(&message).unwrap());
                     if answers.is_empty() {
                         return;
@@ -31,7 +49,7 @@ fn against<T>(
                 }
             })
             .detach();
-        let connected = Client::connect(&executor, &url, Options::default()).await.unwrap();
+        let connected = Client::connect(&executor, &url, options).await.unwrap();
         client(connected).await
     }))
 }
@@ -144,6 +162,40 @@ fn notifications_reach_their_subscription_in_order_and_an_unwanted_one_is_refuse
         assert_eq!(client.publish("no", &payload, &Map::new()).await.unwrap_err().exit_status(), 1);
         client.close().await;
     });
+}
+
+#[test]
+fn an_unused_connection_is_kept_alive_on_every_framing() {
+    for protocol in [Protocol::Ws, Protocol::Tcp] {
+        let (told, heard) = bounded(1);
+        let node = move |message: &Value| {
+            // Notifications say nothing to the node, so they do not put it off.
+            let _ = told.try_send(message.clone());
+            vec![value(message, json!(0)), json!({ "role": "pubsub-notification" })]
+        };
+        let options = Options { keep_alive: Duration::from_millis(5), ..Options::default() };
+        over(protocol, options, node, async |client| {
+            for _ in 0..3 {
+                let message = heard.recv().await.unwrap();
+                assert_eq!(
+                    (&message["u"], &message["cmds"][0]["fun"]),
+                    (&json!("keep-alive"), &json!("echo"))
+                );
+            }
+            heard.close();
+            assert!(client.call("echo", &[0], &Map::new(), &CallOptions::default()).await.is_ok());
+        });
+    }
+}
+
+#[test]
+fn what_a_transport_cannot_carry_is_refused() {
+    let options = Options { api_key: Some("secret".to_owned()), ..Options::default() };
+    for url in ["tcp://127.0.0.1:1", "TCPS://127.0.0.1:1"] {
+        let error = options.dial_settings(url, LINK_LIMITS).err().unwrap();
+        assert!(error.exit_status() == 2 && !error.to_string().contains("secret"), "{error}");
+    }
+    assert!(options.dial_settings("wss://127.0.0.1:1", LINK_LIMITS).is_ok());
 }
 
 #[test]

@@ -4,28 +4,29 @@
 //! The ceiling of the opening rate is a server in this program that accepts and does nothing.
 
 use std::{
-    future::poll_fn,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
 use async_tungstenite::tungstenite::http::Uri;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use smol::{Executor, Timer};
+use smol::{Executor, Timer, channel::bounded, future::FutureExt};
 
 use super::{
     super::{
         output::{self, Failure, Outcome},
         remote::{self, Remote},
     },
-    load::{connect, with_threads},
+    load::{close, connect, message, with_threads},
     process,
     raw::RawServer,
     report::{grouped, ratio},
 };
-use crate::client::{Link, LinkLimits};
+use crate::{
+    client::LINK_LIMITS,
+    drive::link::{Link, LinkLimits},
+};
 
 remote_verb! {
     /// measure idle connections: how fast they open and how much memory each costs the node
@@ -34,7 +35,7 @@ remote_verb! {
         name = "connections",
         example = "mpreg bench connections --url ws://127.0.0.1:7000",
         example = "mpreg bench connections --connections 10000 --seconds 30 --pid 4711 --json",
-        note = "How to read it: `opened/s` counts finished WebSocket handshakes; `raw` is a server inside this program that accepts and does nothing else, opened in turns with the node, and `ratio` is node / raw. Memory is the growth of the node's resident memory divided by the connections, kernel buffers not included.",
+        note = "How to read it: `opened/s` counts finished handshakes; `raw` is a plain WebSocket server inside this program that accepts and does nothing else, opened in turns with the node, and `ratio` is node / raw: with wss:// and tcps:// it holds the price of TLS. Memory is the growth of the node's resident memory divided by the connections, kernel buffers not included.",
         note = "Take a freshly started node for memory: one that has held connections before reuses what it kept.",
         note = "A small number of connections shows what the allocator happens to hold; 1000 and more show the cost.",
         note = "The node is found by its port when it runs on this machine under the same user; otherwise give --pid, or memory is not reported.",
@@ -69,17 +70,15 @@ impl Connections {
         if self.pid.is_some() && resident().is_none() {
             return Err(Failure::usage("--pid names no process whose memory can be read"));
         }
-        let raw = RawServer::start(1)?;
+        let raw = RawServer::start(1, LIMITS)?;
         let opened = with_threads(1, async |executor| {
             // The first connections pay for what is shared by all; they are not counted.
             let warm = open_both(executor, &url, &raw.url, &remote, WARM_UP.min(self.connections)).await?;
             let before = resident();
-            let mut opened = open_both(executor, &url, &raw.url, &remote, self.connections).await?;
-            let closed = idle(&mut opened.node, hold).await;
-            let after = resident();
-            for mut link in opened.node.into_iter().chain(warm.node) {
-                link.close().await;
-            }
+            let opened = open_both(executor, &url, &raw.url, &remote, self.connections).await?;
+            let (links, after) = idle(executor, opened.node, hold, resident).await;
+            let closed = self.connections - links.len();
+            close(links.into_iter().chain(warm.node)).await;
             Ok::<_, Failure>(Measured {
                 node_seconds: opened.node_seconds,
                 raw_seconds: opened.raw_seconds,
@@ -162,40 +161,57 @@ async fn open_both(
     remote: &Remote,
     count: usize,
 ) -> Result<Opened, Failure> {
-    let limits = LinkLimits { buffer_bytes: BUFFER_BYTES, ..LinkLimits::default() };
     let mut opened = Opened { node: Vec::with_capacity(count), node_seconds: 0.0, raw_seconds: 0.0 };
     let mut held = Vec::with_capacity(count);
     while opened.node.len() < count {
         let turn = TURN.min(count - opened.node.len());
         let start = Instant::now();
-        opened.node.extend(connect(executor, url, Some(remote), turn, &limits).await?);
+        opened.node.extend(connect(executor, url, Some(remote), turn, LIMITS).await?);
         opened.node_seconds += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        held.extend(connect(executor, raw_url, None, turn, &limits).await?);
+        held.extend(connect(executor, raw_url, None, turn, LIMITS).await?);
         opened.raw_seconds += start.elapsed().as_secs_f64();
     }
     Ok(opened)
 }
 
-/// Holds the connections; answers how many the other end closed.
-async fn idle(links: &mut Vec<Link>, hold: Duration) -> usize {
-    let count = links.len();
+/// Holds the connections and answers their pings; gives back those that the other end has not closed, and what
+/// `at_end` sees while all are still open.
+async fn idle<T>(
+    executor: &Arc<Executor<'static>>,
+    links: Vec<Link>,
+    hold: Duration,
+    at_end: impl FnOnce() -> T,
+) -> (Vec<Link>, T) {
+    let (stop, stopped) = bounded::<()>(1);
+    let held: Vec<_> = links
+        .into_iter()
+        .map(|mut link| {
+            let stopped = stopped.clone();
+            executor.spawn(async move {
+                let ended = async {
+                    while message(&mut link).await.is_ok() {}
+                    true
+                };
+                let ended = ended
+                    .or(async {
+                        // Fails when the other side is dropped, which is the sign to end.
+                        let _ = stopped.recv().await;
+                        false
+                    })
+                    .await;
+                (!ended).then_some(link)
+            })
+        })
+        .collect();
     Timer::after(hold).await;
-    // Pings that have come meanwhile are answered by looking; only closed connections have an end.
-    poll_fn(|cx| {
-        links.retain_mut(|link| {
-            loop {
-                match link.poll_receive(cx) {
-                    Poll::Ready(Ok(Some(_))) => {}
-                    Poll::Ready(_) => return false,
-                    Poll::Pending => return true,
-                }
-            }
-        });
-        Poll::Ready(())
-    })
-    .await;
-    count - links.len()
+    let seen = at_end();
+    drop(stop);
+    let mut open = Vec::new();
+    for task in held {
+        open.extend(task.await);
+    }
+    (open, seen)
 }
 
 /// Raises the limit of open files as far as this process may.
@@ -220,5 +236,5 @@ const TURN: usize = 100;
 /// Connections before the first measured one.
 const WARM_UP: usize = 50;
 const SPARE_FILES: u64 = 400;
-/// Nothing is sent: the least that the library works well with.
-const BUFFER_BYTES: usize = 4 << 10;
+/// Nothing is sent: the buffer of an idle link of a node, at both ends.
+const LIMITS: LinkLimits = LinkLimits { read_buffer_bytes: 4 << 10, ..LINK_LIMITS };

@@ -1,15 +1,24 @@
 //! What all benches share: connections, threads, slices of time that alternate between the node and the ceiling,
 //! and the tallies that come out of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use smol::{Executor, channel::bounded};
 
 use super::{
     super::{output::Failure, remote::Remote},
     histogram::Histogram,
 };
-use crate::client::{ClientError, Credentials, Link, LinkLimits, open, within};
+use crate::{
+    client::{Options, open, within},
+    drive::link::{Incoming, Link, LinkError, LinkLimits, close_code},
+};
 
 /// What came out of one slice, or of several.
 #[derive(Clone)]
@@ -134,29 +143,16 @@ pub async fn connect(
     url: &str,
     remote: Option<&Remote>,
     count: usize,
-    limits: &LinkLimits,
+    limits: LinkLimits,
 ) -> Result<Vec<Link>, Failure> {
-    let credentials = match remote {
-        Some(remote) => {
-            let options = remote.options()?;
-            Credentials { token: options.token, api_key: options.api_key }
-        }
-        None => Credentials::default(),
-    };
+    let options = remote.map_or_else(|| Ok(Options::default()), |remote| remote.options(url))?;
+    let settings = options.dial_settings(url, limits)?;
     let mut links = Vec::with_capacity(count);
     while links.len() < count {
         let batch: Vec<_> = (links.len()..count.min(links.len() + DIALS_AT_ONCE))
             .map(|_| {
-                let (url, credentials, limits) = (url.to_owned(), credentials.clone(), limits.clone());
-                executor.spawn(async move {
-                    let opening = open(&url, &credentials, &limits);
-                    within(Some(CONNECT_TIMEOUT), opening).await.unwrap_or_else(|| {
-                        Err(ClientError::Unreachable {
-                            url: url.clone(),
-                            why: format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
-                        })
-                    })
-                })
+                let (url, settings) = (url.to_owned(), settings.clone());
+                executor.spawn(async move { open(&url, &settings).await })
             })
             .collect();
         let opened = links.len();
@@ -169,6 +165,54 @@ pub async fn connect(
         }
     }
     Ok(links)
+}
+
+/// The next message. Pings are answered here; whatever else the node sends beside messages is passed over.
+pub fn poll_message(link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<Bytes, String>> {
+    loop {
+        return match link.poll_read(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Incoming::Message(message))) => Poll::Ready(Ok(message)),
+            Poll::Ready(Ok(Incoming::Ping(_))) => {
+                // What does not leave now leaves with what is sent next.
+                if let Poll::Ready(Err(error)) = link.poll_flush(cx) {
+                    return Poll::Ready(Err(error.to_string()));
+                }
+                continue;
+            }
+            Poll::Ready(Ok(Incoming::Pong(_))) => continue,
+            Poll::Ready(Ok(Incoming::Closed { .. })) => {
+                Poll::Ready(Err("the other end closed it".to_owned()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.to_string())),
+        };
+    }
+}
+
+/// The next message, for those who have nothing else to do.
+pub async fn message(link: &mut Link) -> Result<Bytes, String> {
+    poll_fn(|cx| poll_message(link, cx)).await
+}
+
+/// The text of a link's fault.
+pub fn fault(error: LinkError) -> String {
+    error.to_string()
+}
+
+/// Ends connections in good order, as far as the other end joins in.
+pub async fn close(links: impl IntoIterator<Item = Link>) {
+    let mut links: Vec<Link> = links.into_iter().collect();
+    let closing = async {
+        for link in &mut links {
+            link.start_close(close_code::NORMAL, "");
+            // Those that cannot be told are dropped.
+            let _ = link.flush().await;
+        }
+        for link in &mut links {
+            let _ = link.close(close_code::NORMAL, "").await;
+        }
+    };
+    within(Some(CLOSE_WITHIN), closing).await;
 }
 
 /// Digits of a number at a fixed width, as they stand in a frame.
@@ -194,7 +238,7 @@ pub const BATCH_MAX: usize = 256;
 const SLICES_MAX: u32 = 10;
 const RAW_MIN: Duration = Duration::from_millis(200);
 const DIALS_AT_ONCE: usize = 64;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 const SAMPLE_MAX: usize = 500;
 const DIGITS_MAX: usize = 19;
 

@@ -14,12 +14,18 @@ use memchr::memmem;
 use smol::{
     Executor,
     channel::{Receiver, Sender, bounded},
-    net::{TcpListener, TcpStream},
     stream::Stream,
 };
 
-use super::super::output::Failure;
-use crate::client::{Link, LinkLimits};
+use super::{
+    super::output::Failure,
+    load::{message, poll_message},
+};
+use crate::drive::{
+    handshake::{AcceptSettings, accept_link},
+    link::{Link, LinkLimits, Protocol},
+    listen::{Accepted, EndpointClass, EndpointSettings, Listener},
+};
 
 /// A running server; it ends when this is dropped.
 pub struct RawServer {
@@ -30,13 +36,20 @@ pub struct RawServer {
 
 impl RawServer {
     /// Starts the server on a free port of this machine.
-    pub fn start(threads: usize) -> Result<RawServer, Failure> {
+    pub fn start(threads: usize, limits: LinkLimits) -> Result<RawServer, Failure> {
         let failed = |e: std::io::Error| Failure::failed(format!("cannot start the raw echo: {e}"));
-        let listener = smol::block_on(TcpListener::bind(("127.0.0.1", 0))).map_err(failed)?;
-        let url = format!("ws://{}", listener.local_addr().map_err(failed)?);
+        let listener = Listener::bind(&EndpointSettings {
+            protocol: Protocol::Ws,
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            class: EndpointClass::Client,
+            tls: None,
+        })
+        .map_err(failed)?;
+        let url = format!("ws://{}", listener.local_addr());
         let executor = Arc::new(Executor::new());
         let (stop, stopped) = bounded::<()>(1);
-        executor.spawn(serve(listener, executor.clone())).detach();
+        executor.spawn(serve(listener, executor.clone(), limits)).detach();
         let threads = (0..threads)
             .map(|_| {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
@@ -61,16 +74,18 @@ impl Drop for RawServer {
 
 type Subscribers = Arc<Mutex<Vec<Sender<Bytes>>>>;
 
-async fn serve(listener: TcpListener, executor: Arc<Executor<'static>>) {
+async fn serve(listener: Listener, executor: Arc<Executor<'static>>, limits: LinkLimits) {
     let subscribers = Subscribers::default();
-    while let Ok((stream, _)) = listener.accept().await {
-        executor.spawn(connection(stream, subscribers.clone())).detach();
+    loop {
+        let accepted = listener.accept().await;
+        executor.spawn(connection(accepted, limits, subscribers.clone())).detach();
     }
 }
 
-async fn connection(stream: TcpStream, subscribers: Subscribers) {
-    let Ok(mut link) = Link::accept(stream, &LinkLimits::default()).await else { return };
-    let Ok(Some(first)) = link.receive().await else { return };
+async fn connection(accepted: Accepted, limits: LinkLimits, subscribers: Subscribers) {
+    let settings = AcceptSettings { protocol: Protocol::Ws, tls: None, limits, tenant_header: None };
+    let Ok((mut link, _)) = accept_link(accepted, &settings, |_| Ok(())).await else { return };
+    let Ok(first) = message(&mut link).await else { return };
     if memmem::find(&first, b"pubsub-subscribe").is_some() {
         let (sender, frames) = bounded(QUEUE_MAX);
         subscribers.lock().unwrap_or_else(|p| p.into_inner()).push(sender);
@@ -94,15 +109,15 @@ async fn echo(mut link: Link, first: Bytes) {
         let mut taken = 0;
         loop {
             while taken < BATCH_MAX && link.poll_ready(cx).is_ready() {
-                match link.poll_receive(cx) {
-                    Poll::Ready(Ok(Some(frame))) => {
+                match poll_message(&mut link, cx) {
+                    Poll::Ready(Ok(frame)) => {
                         taken += 1;
                         unflushed = true;
-                        if link.feed(frame).is_err() {
+                        if link.start_send(frame).is_err() {
                             return Poll::Ready(());
                         }
                     }
-                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => break,
                 }
             }
@@ -131,7 +146,7 @@ async fn fan_out(mut link: Link, first: Bytes, subscribers: &Subscribers) {
             // A subscriber that has gone away does not want it.
             let _ = subscriber.send(frame.clone()).await;
         }
-        next = link.receive().await.ok().flatten();
+        next = message(&mut link).await.ok();
     }
 }
 
@@ -141,7 +156,7 @@ async fn deliver(mut link: Link, frames: Receiver<Bytes>) {
     let mut unflushed = false;
     poll_fn(|cx| {
         // Also notices that the other end has closed.
-        if let Poll::Ready(Ok(None) | Err(_)) = link.poll_receive(cx) {
+        if let Poll::Ready(Err(_)) = poll_message(&mut link, cx) {
             return Poll::Ready(());
         }
         for _ in 0..BATCH_MAX {
@@ -151,7 +166,7 @@ async fn deliver(mut link: Link, frames: Receiver<Bytes>) {
             match frames.as_mut().poll_next(cx) {
                 Poll::Ready(Some(frame)) => {
                     unflushed = true;
-                    if link.feed(frame).is_err() {
+                    if link.start_send(frame).is_err() {
                         return Poll::Ready(());
                     }
                 }

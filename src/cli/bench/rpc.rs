@@ -21,11 +21,14 @@ use super::{
         output::{Failure, Outcome},
         remote,
     },
-    load::{BATCH_MAX, GRACE, Slices, Tally, connect, digits, put_digits, with_threads},
+    load::{
+        BATCH_MAX, GRACE, Slices, Tally, close, connect, digits, fault, poll_message, put_digits,
+        with_threads,
+    },
     raw::RawServer,
     report::Report,
 };
-use crate::client::{Link, LinkLimits};
+use crate::{client::LINK_LIMITS, drive::link::Link};
 
 remote_verb! {
     /// measure calls: how many per second, how long they take, whether the answers are right
@@ -80,25 +83,31 @@ impl Rpc {
         let per_lane = super::interval(self.rate)?.map(|interval| interval * self.connections as u32);
         let remote = self.remote();
         let url = remote.url()?;
-        let raw = RawServer::start(self.threads)?;
+        let raw = RawServer::start(self.threads, LINK_LIMITS)?;
         // With a rate the window only bounds memory: what is due must not wait for an answer.
         let window = if self.rate.is_some() { self.window.max(OPEN_WINDOW) } else { self.window };
         let call = Call::new(&self.function, self.payload);
         let slices = Slices::of(total);
         let (node, ceiling) = with_threads(self.threads, async |executor| {
-            let limits = LinkLimits::default();
             let lanes = |links: Vec<Link>, compare: bool| -> Vec<Lane> {
                 links.into_iter().map(|link| Lane::new(link, call.clone(), window, compare)).collect()
             };
-            let links = connect(executor, &url, Some(&remote), self.connections, &limits).await?;
+            let links = connect(executor, &url, Some(&remote), self.connections, LINK_LIMITS).await?;
             let mut node = lanes(links, !self.any_answer);
-            let links = connect(executor, &raw.url, None, self.connections, &limits).await?;
+            let links = connect(executor, &raw.url, None, self.connections, LINK_LIMITS).await?;
             let mut ceiling = lanes(links, true);
 
             let warm = run_slice(executor, &mut node, slices.warm_up, per_lane).await?;
             if warm.right == 0 {
                 let sample = warm.sample.unwrap_or_else(|| "no answer came".to_owned());
-                return Err(Failure::failed(format!("{} cannot be measured: {sample}", self.function)));
+                let remedy = match warm.corrupt {
+                    0 => "",
+                    _ => {
+                        "\nThe answer is not what was sent. Measure an echo, or do not compare: --any-answer."
+                    }
+                };
+                let text = format!("{} cannot be measured: {sample}{remedy}", self.function);
+                return Err(Failure::failed(text));
             }
             run_slice(executor, &mut ceiling, slices.warm_up, per_lane).await?;
             let (mut node_tally, mut raw_tally) = (Tally::new(), Tally::new());
@@ -106,9 +115,7 @@ impl Rpc {
                 node_tally.after(&run_slice(executor, &mut node, slices.node, per_lane).await?);
                 raw_tally.after(&run_slice(executor, &mut ceiling, slices.raw, per_lane).await?);
             }
-            for mut lane in node.into_iter().chain(ceiling) {
-                lane.link.close().await;
-            }
+            close(node.into_iter().chain(ceiling).map(|lane| lane.link)).await;
             Ok((node_tally, raw_tally))
         })?;
         Report {
@@ -124,6 +131,7 @@ impl Rpc {
                 ("seconds", self.seconds.into()),
                 ("rate", self.rate.into()),
                 ("threads", self.threads.into()),
+                ("any_answer", self.any_answer.into()),
             ],
             node,
             raw: ceiling,
@@ -240,20 +248,15 @@ impl Lane {
         let mut timer = Timer::at(run.until);
         let mut armed = run.until;
         poll_fn(|cx| {
-            let mut taken = 0;
             loop {
-                let moved = match self.turn(cx, &mut run, &mut tally, &mut taken) {
-                    Ok(Turn::Over) => return Poll::Ready(Ok(())),
-                    Ok(Turn::Moved) => true,
-                    Ok(Turn::Idle) => false,
-                    Err(why) => return Poll::Ready(Err(why)),
-                };
-                if taken >= BATCH_MAX {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                if moved {
-                    continue;
+                match self.turn(cx, &mut run, &mut tally)? {
+                    Turn::Over => return Poll::Ready(Ok::<(), String>(())),
+                    // Other lanes first: one that keeps finding answers must not let theirs wait.
+                    Turn::Moved => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Turn::Idle => {}
                 }
                 let now = Instant::now();
                 let wake = match run.interval {
@@ -275,28 +278,21 @@ impl Lane {
     }
 
     /// Takes what has arrived, sends what is due, flushes.
-    fn turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        run: &mut Run,
-        tally: &mut Tally,
-        taken: &mut usize,
-    ) -> Result<Turn, String> {
-        let before = *taken;
-        while *taken < BATCH_MAX {
-            match self.link.poll_receive(cx)? {
-                Poll::Ready(Some(answer)) => {
-                    *taken += 1;
+    fn turn(&mut self, cx: &mut Context<'_>, run: &mut Run, tally: &mut Tally) -> Result<Turn, String> {
+        let mut taken = 0;
+        while taken < BATCH_MAX {
+            match poll_message(&mut self.link, cx)? {
+                Poll::Ready(answer) => {
+                    taken += 1;
                     self.answered(&answer, run.until, tally);
                 }
-                Poll::Ready(None) => return Err("the other end closed it".to_owned()),
                 Poll::Pending => break,
             }
         }
-        let mut moved = *taken > before;
+        let mut moved = taken > 0;
         let now = Instant::now();
         if now < run.until {
-            while self.may_send(run, now) && self.link.poll_ready(cx)?.is_ready() {
+            while self.may_send(run, now) && self.link.poll_ready(cx).map_err(fault)?.is_ready() {
                 let at = if run.interval.is_some() { run.due } else { now };
                 self.send(at)?;
                 run.due += run.interval.unwrap_or_default();
@@ -311,7 +307,7 @@ impl Lane {
             self.sent.fill(None);
             return Ok(Turn::Over);
         }
-        if run.unflushed && self.link.poll_flush(cx)?.is_ready() {
+        if run.unflushed && self.link.poll_flush(cx).map_err(fault)?.is_ready() {
             run.unflushed = false;
         }
         Ok(if moved { Turn::Moved } else { Turn::Idle })
@@ -333,13 +329,10 @@ impl Lane {
         self.sent[slot] = Some((id, at));
         self.next += 1;
         self.under_way += 1;
-        self.link.feed(self.call.frame(id))
+        self.link.start_send(self.call.frame(id)).map_err(fault)
     }
 
     fn answered(&mut self, answer: &[u8], until: Instant, tally: &mut Tally) {
-        if answer.is_empty() {
-            return;
-        }
         let id =
             memmem::find(answer, ID_KEY).and_then(|at| answer.get(at + ID_KEY.len()..)).map_or(0, digits);
         let slot = self.slot(id);
@@ -413,10 +406,10 @@ mod tests {
 
     #[test]
     fn an_echo_answers_every_call_once() {
-        let raw = RawServer::start(1).unwrap();
+        let raw = RawServer::start(1, LINK_LIMITS).unwrap();
         for interval in [None, Some(Duration::from_millis(1))] {
             let tally = with_threads(1, async |executor| {
-                let links = connect(executor, &raw.url, None, 3, &LinkLimits::default()).await.unwrap();
+                let links = connect(executor, &raw.url, None, 3, LINK_LIMITS).await.unwrap();
                 let call = Call::new("echo", 100);
                 let mut lanes =
                     links.into_iter().map(|link| Lane::new(link, call.clone(), 8, true)).collect();
