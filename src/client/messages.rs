@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::core::error::CallError;
+use crate::wire::client::answer::Published;
 
 /// One command of a request.
 #[derive(Debug, Serialize)]
@@ -35,26 +36,9 @@ pub struct Notification {
 }
 
 impl Notification {
-    pub fn message(&self) -> Result<Message<'_>, serde_json::Error> {
+    pub fn message(&self) -> Result<Published<'_>, serde_json::Error> {
         serde_json::from_str(self.message.get())
     }
-}
-
-/// The members of a published message.
-#[derive(Debug, Deserialize)]
-pub struct Message<'a> {
-    #[serde(borrow)]
-    pub topic: Cow<'a, str>,
-    #[serde(borrow)]
-    pub payload: &'a RawValue,
-    /// Seconds since the epoch, as the publisher says.
-    pub timestamp: f64,
-    #[serde(borrow)]
-    pub message_id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub publisher: Cow<'a, str>,
-    #[serde(borrow)]
-    pub headers: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]

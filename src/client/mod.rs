@@ -27,7 +27,9 @@ mod messages;
 mod open;
 
 pub use error::ClientError;
-pub use messages::{Command, Message, Notification};
+pub use messages::{Command, Notification};
+
+pub use crate::wire::client::answer::Published;
 pub use open::{LINK_LIMITS, open, protocol};
 
 use crate::drive::tls::TlsTrust;
