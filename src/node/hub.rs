@@ -15,9 +15,10 @@ use super::functions::LocalFunctions;
 use super::outlet::Outlet;
 use super::translate;
 use crate::config::Settings;
-use crate::core::catalog::Text;
-use crate::core::discovery::{Policy, TenantSettings};
+use crate::core::catalog::{Text, TransportEndpoint};
+use crate::core::discovery::TenantSettings;
 use crate::core::error::CallError;
+use crate::core::fabric::Event;
 use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
 use crate::core::pubsub::outbound::{OutboundLimits, SlowSubscriber};
 use crate::core::pubsub::pattern::Pattern;
@@ -44,6 +45,8 @@ pub struct Hub {
     pub(super) instance_id: Text,
     pub(super) last_own_message: AtomicU64,
     cluster_id: Text,
+    /// Where the listeners of this node are dialled.
+    listening: Vec<TransportEndpoint>,
     tenants: ArcSwap<TenantSettings>,
     subscriptions: Mutex<Subscriptions>,
     subscriptions_generation: AtomicU64,
@@ -64,6 +67,7 @@ pub struct Parts {
     pub settings: Arc<Settings>,
     pub node_id: Text,
     pub instance_id: Text,
+    pub listening: Vec<TransportEndpoint>,
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
@@ -89,6 +93,7 @@ impl Hub {
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
+            listening: parts.listening,
             last_own_message: AtomicU64::new(0),
             tenants: ArcSwap::from_pointee(translate::tenants(&settings)),
             cluster_id: settings.node.cluster_id.as_str().into(),
@@ -246,15 +251,26 @@ impl Hub {
     // Settings and end
 
     /// Takes the keys that may change while the node runs.
-    pub fn reload(&self, new: &Settings, now: Now) {
+    pub fn reload(self: &Arc<Self>, new: &Settings, now: Now) {
         let old = self.settings();
-        let settings = live(&old, new);
+        let mut settings = live(&old, new);
         self.tenants.store(Arc::new(translate::tenants(&settings)));
-        if old.discovery.policy.rule != settings.discovery.policy.rule {
-            let policy = &settings.discovery.policy;
-            let allow = policy.default == crate::config::PolicyDefault::Allow;
-            let rules = translate::policy_rules(&settings);
-            lock(&self.control).discovery.set_policy(Policy::new(policy.enabled, allow, rules));
+        {
+            let mut control = lock(&self.control);
+            control.discovery.set_rate_limit(translate::rate_limit(&settings));
+            if old.discovery.policy.rule != settings.discovery.policy.rule {
+                match self.replace_policy(&mut control, &settings, now) {
+                    Ok(()) => {}
+                    Err(fault) => {
+                        log::error!("reload: discovery.policy.rule stays as it was: {fault}");
+                        settings.discovery.policy.rule = old.discovery.policy.rule.clone();
+                    }
+                }
+            }
+            let revision = translate::revision(&settings, &self.node_id, &self.listening);
+            control.local.advertised_urls = revision.advertised_urls.clone();
+            control.local.transport_endpoints = revision.transport_endpoints.clone();
+            self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
         }
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));
@@ -264,6 +280,26 @@ impl Hub {
         let per_connection_max = settings.limits.subscriptions_per_connection;
         self.with_subscriptions(|subscriptions| subscriptions.set_limit(per_connection_max));
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Puts the rules of the configuration in force; they replace those that were applied by RPC, stored ones too.
+    fn replace_policy(
+        self: &Arc<Self>,
+        control: &mut Control,
+        settings: &Settings,
+        now: Now,
+    ) -> Result<(), String> {
+        if let Some(file) = &control.policy_file {
+            let removed = file.remove().map_err(|error| {
+                format!("node.state_dir: cannot remove {}: {error}", file.path().display())
+            })?;
+            if removed {
+                log::warn!("reload: the rules of the configuration replace those that were applied by RPC");
+            }
+        }
+        control.discovery.set_policy(translate::policy(settings));
+        self.expel(control, now);
+        Ok(())
     }
 
     pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
@@ -300,7 +336,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn live(old: &Settings, new: &Settings) -> Settings {
     let mut settings = old.clone();
     settings.limits = new.limits.clone();
-    settings.log = new.log.clone();
+    settings.log.level = new.log.level;
+    settings.log.debug_scopes = new.log.debug_scopes.clone();
+    settings.listen.advertised_urls = new.listen.advertised_urls.clone();
+    settings.peers.r#static = new.peers.r#static.clone();
+    settings.discovery.rate_limit = new.discovery.rate_limit.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();
     settings

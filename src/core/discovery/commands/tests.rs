@@ -493,7 +493,7 @@ fn policy_is_applied_as_a_whole_or_not_at_all() {
     assert_eq!(export(&mut bench), before);
     let rule = json!({"namespace": "svc.m", "owners": ["c1"], "visibility": "c9", "policy_version": "v7"});
     let applied = bench.outcome("namespace_policy_apply", json!([{"rules": [rule, {"namespace": "svc"}], "enabled": true, "default_allow": true, "actor": "kit"}]), json!({}));
-    let Ok(Outcome::PolicyChanged { value }) = applied else { panic!("{applied:?}") };
+    let Ok(Outcome::PolicyChanged { value, .. }) = applied else { panic!("{applied:?}") };
     same_shape(&value, &sample("namespace_policy_apply")["result"]);
     assert_eq!(bench.call("namespace_status", json!({"namespace": "svc.m.x"}))["reason"], "viewer_denied");
     bench.call("namespace_policy_apply", json!({"default_allow": false}));
