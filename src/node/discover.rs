@@ -163,9 +163,12 @@ impl Hub {
         let peers = BTreeMap::new();
         let world = World { catalog: control.fabric.catalog(), node: &control.local, peers: &peers, now };
         // One message serves all subscribers, so it holds what anybody of this cluster may see.
-        let delta = control.discovery.visible(delta, &Viewer::of_cluster(&control.local.cluster_id));
+        let mut delta = control.discovery.visible(delta, &Viewer::of_cluster(&control.local.cluster_id));
         if delta.is_empty() {
             return;
+        }
+        if delta.update_id.is_empty() {
+            delta.update_id = self.next_message_id().into();
         }
         for message in delta_messages(&delta, &world) {
             self.publish_discovery(&message, now);
@@ -234,10 +237,14 @@ impl Hub {
         }
     }
 
+    fn next_message_id(&self) -> String {
+        format!("{}-{}", self.instance_id, self.last_own_message.fetch_add(1, Relaxed))
+    }
+
     fn message_of_discovery(&self, message: &DiscoveryMessage, now: Now) -> Option<Arc<Message>> {
         let id = match &message.message_id {
             Some(id) => id.to_string(),
-            None => format!("{}-{}", self.instance_id, self.last_own_message.fetch_add(1, Relaxed)),
+            None => self.next_message_id(),
         };
         let headers = to_raw_value(&message.headers).ok()?;
         let publish = Publish {
