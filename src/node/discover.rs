@@ -1,7 +1,7 @@
 //! Discovery functions, answered from the control state, and what follows from them: announcements, messages to
 //! watchers, questions to other nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -162,16 +162,43 @@ impl Hub {
         }
         let peers = BTreeMap::new();
         let world = World { catalog: control.fabric.catalog(), node: &control.local, peers: &peers, now };
-        // One message serves all subscribers, so it holds what anybody of this cluster may see.
-        let mut delta = control.discovery.visible(delta, &Viewer::of_cluster(&control.local.cluster_id));
-        if delta.is_empty() {
-            return;
-        }
+        let mut delta = delta.clone();
         if delta.update_id.is_empty() {
             delta.update_id = self.next_message_id().into();
         }
-        for message in delta_messages(&delta, &world) {
-            self.publish_discovery(&message, now);
+        // One message serves all subscribers who see the same: those of one tenant, and those of none.
+        let tenants =
+            if control.discovery.policy().enabled() { self.bound_tenants() } else { BTreeSet::new() };
+        for tenant in std::iter::once(None).chain(tenants.iter().cloned().map(Some)) {
+            let viewer = Viewer { tenant: tenant.clone(), ..Viewer::of_cluster(&control.local.cluster_id) };
+            let shown = control.discovery.visible(&delta, &control.discovery.unclaimed(&viewer));
+            if shown.is_empty() {
+                continue;
+            }
+            let messages = delta_messages(&shown, &world);
+            for message in messages.iter().filter_map(|m| self.message_of_discovery(m, now)) {
+                match (&tenant, tenants.is_empty()) {
+                    (None, true) => self.deliver_here(message, now),
+                    (tenant, _) => self.deliver_to(tenant.as_ref(), message, now),
+                }
+            }
+        }
+    }
+
+    /// Delivers to the connections of a tenant, or to those of none. What all may see is kept for late subscribers.
+    fn deliver_to(&self, tenant: Option<&Text>, message: Arc<Message>, now: Now) {
+        let targets = self.with_subscriptions(|subscriptions| subscriptions.matches(&message.topic));
+        let heard: Vec<_> = self
+            .outlets_of(&targets)
+            .into_iter()
+            .filter(|(_, target)| self.tenant_of(target.connection).as_ref() == tenant)
+            .collect();
+        for (outlet, target) in &heard {
+            outlet.deliver(&self.counters, target, &message);
+        }
+        self.counters.delivered.fetch_add(heard.len() as u64, Relaxed);
+        if tenant.is_none() {
+            self.keep(message, now);
         }
     }
 
@@ -211,16 +238,11 @@ impl Hub {
         }
     }
 
-    fn publish_discovery(&self, message: &DiscoveryMessage, now: Now) {
-        if let Some(message) = self.message_of_discovery(message, now) {
-            self.deliver_here(message, now);
-        }
-    }
-
     /// Publishes a summary here and, where it says so, to other nodes.
     fn publish_summary(self: &Arc<Self>, control: &mut Control, summary: &DiscoveryMessage, now: Now) {
         let Some(message) = self.message_of_discovery(summary, now) else { return };
-        if self.settings().discovery.summary.store_forward.window.is_zero() {
+        let store = self.settings().discovery.summary.store_forward.clone();
+        if store.window.is_zero() || store.max_messages == 0 {
             self.deliver_here(message.clone(), now);
         } else {
             // Late subscribers get it from the exporter's own store.

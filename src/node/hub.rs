@@ -3,7 +3,7 @@
 //! The data path reads immutable tables and pushes into outlets; it takes the lock of the control state only for what
 //! the control state decides: discovery, and calls and messages for other nodes. Nothing is awaited under a lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +53,8 @@ pub struct Hub {
     backlog: Mutex<Backlog>,
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
+    /// The connections that are bound to a tenant.
+    bound: Mutex<BTreeMap<ConnectionId, Text>>,
     last_connection: AtomicU64,
     /// Connections that others opened, as clients and peers see them in the load of this node.
     inbound: AtomicUsize,
@@ -102,6 +104,7 @@ impl Hub {
             keeps_backlog: AtomicBool::new(backlog.is_enabled()),
             backlog: Mutex::new(backlog),
             outlets: Mutex::default(),
+            bound: Mutex::default(),
             last_connection: AtomicU64::new(0),
             inbound: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
@@ -150,6 +153,7 @@ impl Hub {
     /// The end of a connection: its subscriptions end with it.
     pub fn close_outlet(self: &Arc<Self>, outlet: &Outlet, inbound: bool) {
         lock(&self.outlets).remove(&outlet.id());
+        lock(&self.bound).remove(&outlet.id());
         if inbound {
             self.inbound.fetch_sub(1, Relaxed);
         }
@@ -158,6 +162,20 @@ impl Hub {
         for target in ended {
             self.announce_subscription(&target.subscription_id);
         }
+    }
+
+    /// The connection proved to be of this tenant.
+    pub fn bind(&self, connection: ConnectionId, tenant: Text) {
+        lock(&self.bound).insert(connection, tenant);
+    }
+
+    pub fn tenant_of(&self, connection: ConnectionId) -> Option<Text> {
+        lock(&self.bound).get(&connection).cloned()
+    }
+
+    /// The tenants of all connections, each once.
+    pub fn bound_tenants(&self) -> BTreeSet<Text> {
+        lock(&self.bound).values().cloned().collect()
     }
 
     pub fn outlet(&self, id: ConnectionId) -> Option<Arc<Outlet>> {

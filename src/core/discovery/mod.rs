@@ -247,6 +247,12 @@ impl Discovery {
         self.summaries.as_ref().map(|s| s.counters)
     }
 
+    /// The viewer of a connection that claims nothing.
+    pub fn unclaimed(&self, viewer: &Viewer) -> Viewer {
+        let nobody = || Viewer { tenant: None, ..viewer.clone() };
+        viewer.effective(&payload::Payload::default(), &self.tenants).unwrap_or_else(|_| nobody())
+    }
+
     /// The part of a change that a viewer may see; without policy, all of it.
     pub fn visible(&self, delta: &Delta, viewer: &Viewer) -> Delta {
         let mut shown = delta.clone();

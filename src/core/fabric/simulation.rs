@@ -388,6 +388,19 @@ fn what_is_local_is_told_to_nobody() {
 }
 
 #[test]
+fn what_policy_expels_goes_here_and_nowhere_else() {
+    let mut world = mesh(3);
+    let mut gone = world.fabric(0).catalog().holdings(&url(1));
+    gone.node_removals.clear();
+    world.tell(0, Event::Expelled(Box::new(gone)));
+    assert_eq!(world.names(0).len(), 8);
+    let told = world.nodes[0].seen.last();
+    assert!(matches!(told, Some(Action::CatalogChanged(delta)) if delta.function_removals.len() == 4));
+    world.run(0.5);
+    assert_eq!((world.names(1).len(), world.names(2).len()), (12, 12));
+}
+
+#[test]
 fn a_revision_moves_links_and_tells_new_addresses() {
     let mut world = World::new(3);
     for n in 1..3 {
