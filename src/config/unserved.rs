@@ -5,7 +5,7 @@
 
 use super::fault::{Fault, Faults, Origin};
 use super::load::Loaded;
-use super::schema::{Kind, schema};
+use super::schema::{Kind, join, schema};
 use super::settings::Settings;
 use super::value::{Layer, Value};
 
@@ -25,13 +25,14 @@ const MISSING: &[Missing] = &[
     missing("route", None),
     missing("link-state", Some(("link_state.mode", &["disabled"]))),
     missing("federation", Some(("federation.mode", &["strict_isolation"]))),
-    missing("summary-export", Some(("discovery.summary.export", &["false"]))),
-    missing("summary-resolver", Some(("discovery.summary.resolver.enabled", &["false"]))),
-    missing("admin", None),
     missing("dns", Some(("dns.enabled", &["false"]))),
     missing("cache", Some(("cache.enabled", &["false"]))),
     missing("store", Some(("persistence.mode", &["off", "memory"]))),
     missing("monitoring", Some(("monitoring.enabled", &["false"]))),
+    missing("diagnostics", None),
+    // Trying a call of an idempotent function at another node.
+    missing("retries", None),
+    // One account of all memory; each limit in it holds by itself.
 ];
 
 /// Every key that no module of this build serves, with the module that would.
@@ -101,6 +102,27 @@ fn wanted(settings: &Settings, values: &Layer) -> Vec<(Origin, &'static str, &'s
         });
         if asked && is_wanted && !is_off {
             found.push((setting.origin.clone(), key, module));
+        }
+    }
+    found.extend(wanted_in_elements(values));
+    found
+}
+
+/// The same of the members of `[[...]]`, where the list itself is served.
+fn wanted_in_elements(values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
+    let is_missing = |module: &str| MISSING.iter().any(|missing| missing.module == module);
+    let mut found = Vec::new();
+    for (list, setting) in values {
+        let Value::Elements(elements) = &setting.value else { continue };
+        if super::schema::key(list).is_none_or(|key| is_missing(key.row.module)) {
+            continue;
+        }
+        for (name, member) in elements.iter().flat_map(|element| &element.members) {
+            let Some(key) = super::schema::key(&join(list, name)) else { continue };
+            let is_default = key.row.default_value().as_ref() == Some(&member.value);
+            if is_missing(key.row.module) && !is_default {
+                found.push((member.origin.clone(), key.path.as_str(), key.row.module));
+            }
         }
     }
     found

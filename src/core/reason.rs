@@ -78,6 +78,7 @@ reasons! {
     HopBudget "hop_budget" "A message was forwarded as often as its hop budget allows." "Shorten the path, or raise fabric.max_hops.";
     RouteLoop "route_loop" "A message came back to a node it had already passed." "See `mpreg explain` for the path.";
     NoRoute "no_route" "The target is known but no link leads to it." "See `mpreg client list-peers` for the links that are up.";
+    RoutingOff "routing_off" "A call or message for another node was kept back because fabric.routing is false." "Ask a node that routes, or set fabric.routing = true.";
     LinkLost "link_lost" "The link to the node that ran a call was lost before it answered." "The call may or may not have run; repeat it only if that does no harm.";
     Stopping "stopping" "The node is shutting down and takes no new work." "Use another node.";
     ResultNotUnderstood "result_not_understood" "An answer from elsewhere belongs to no waiting call." "Nothing; it came too late or twice.";
@@ -90,7 +91,10 @@ impl Reason {
 
     /// True for what happens all the time between healthy nodes: counted, but not worth a line of the log.
     pub fn is_routine(self) -> bool {
-        matches!(self, Reason::EntryStale | Reason::MessageRepeated | Reason::GossipUnknownKind)
+        matches!(
+            self,
+            Reason::EntryStale | Reason::MessageRepeated | Reason::GossipUnknownKind | Reason::RoutingOff
+        )
     }
 
     pub fn name(self) -> &'static str {

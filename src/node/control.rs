@@ -13,12 +13,14 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender, bounded};
 
 use super::hub::{Hub, lock};
+use super::policy_file::PolicyFile;
 use super::{request, serve};
 use crate::core::catalog::{Delta, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
 use crate::core::membership::LinkId;
+use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{ConnectionId, Message};
 use crate::core::reason::Reason;
 use crate::core::rpc::select::{Candidate, Demands, choose};
@@ -26,7 +28,7 @@ use crate::core::rpc::version::Constraint;
 use crate::core::time::Now;
 use crate::drive::tls::TlsTrust;
 use crate::wire::client::{Command, write};
-use crate::wire::json::Json;
+use crate::wire::json::{self, Json};
 
 /// See the module.
 pub struct Control {
@@ -36,10 +38,14 @@ pub struct Control {
     pub local: LocalNode,
     /// Which nodes have told of a subscription id; removals name only the id.
     remote_topics: BTreeMap<Text, Vec<Text>>,
+    /// Where policies that are applied by RPC are kept; `None` where they are not.
+    pub(super) policy_file: Option<PolicyFile>,
+    /// Topics of the summaries that this node takes over from others.
+    summaries: Vec<Pattern>,
     /// Calls of this node that run on other nodes.
     waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
     /// Whom this node trusts when it dials TLS.
-    trust: Option<Arc<TlsTrust>>,
+    pub(super) trust: Option<Arc<TlsTrust>>,
     /// Wakes the timer when the next deadline has moved.
     moved: Sender<()>,
     last_request: u64,
@@ -55,15 +61,19 @@ impl Control {
         fabric: Fabric,
         discovery: Discovery,
         local: LocalNode,
+        policy_file: Option<PolicyFile>,
         trust: Option<Arc<TlsTrust>>,
         instance_id: Text,
     ) -> (Control, Receiver<()>) {
         let (moved, receiver) = bounded(1);
+        let summaries = discovery.summary_patterns().iter().map(|text| Pattern::parse(text)).collect();
         let control = Control {
             fabric,
             discovery,
             local,
             remote_topics: BTreeMap::new(),
+            policy_file,
+            summaries,
             waiting: BTreeMap::new(),
             trust,
             moved,
@@ -121,6 +131,11 @@ impl Hub {
                 None => self.counters.count(Reason::ResultNotUnderstood),
             },
             Action::Deliver { topic, message_id, message } => {
+                if control.summaries.iter().any(|pattern| pattern.matches(&topic)) {
+                    let payload = json::navigate(&message, &["payload"]);
+                    let payload = payload.and_then(|raw| serde_json::from_slice::<&RawValue>(raw).ok());
+                    control.discovery.observe_summary(payload.unwrap_or(RawValue::NULL), now);
+                }
                 let timestamp = write::timestamp_of(&message).unwrap_or(now.wall);
                 let body = write::notification_body_of(&message);
                 self.deliver_here(Arc::new(Message { topic, message_id, timestamp, body }), now);
@@ -173,21 +188,39 @@ impl Hub {
         });
     }
 
+    /// Asks the other nodes for the summaries that this one takes over, if it does.
+    pub fn subscribe_to_summaries(self: &Arc<Self>) {
+        let mut patterns: Vec<Text> = {
+            let control = lock(&self.control);
+            control.discovery.summary_patterns().into_iter().map(Text::from).collect()
+        };
+        if patterns.is_empty() {
+            return;
+        }
+        patterns.sort_unstable();
+        let topic = self.topic_entry(format!("summaries-{}", self.instance_id).into(), patterns);
+        self.control(Event::Local(Box::new(Delta { topics: vec![Arc::new(topic)], ..Delta::default() })));
+    }
+
+    fn topic_entry(&self, subscription_id: Text, patterns: Vec<Text>) -> TopicEntry {
+        TopicEntry {
+            subscription_id,
+            node_id: self.node_id().clone(),
+            cluster_id: self.cluster_id().into(),
+            patterns,
+            scope: Default::default(),
+            tags: Vec::new(),
+            advertised_at: unset(),
+            ttl_seconds: self.settings().fabric.catalog_ttl.as_secs_f64(),
+        }
+    }
+
     /// Announces what a subscription id now stands for, or that it is gone.
     pub fn announce_subscription(self: &Arc<Self>, subscription_id: &str) {
         let advertised = self.with_subscriptions(|subscriptions| subscriptions.advertised(subscription_id));
         let delta = match advertised {
             Some(advertised) => Delta {
-                topics: vec![Arc::new(TopicEntry {
-                    subscription_id: advertised.subscription_id,
-                    node_id: self.node_id().clone(),
-                    cluster_id: self.cluster_id().into(),
-                    patterns: advertised.patterns,
-                    scope: Default::default(),
-                    tags: Vec::new(),
-                    advertised_at: unset(),
-                    ttl_seconds: self.settings().fabric.catalog_ttl.as_secs_f64(),
-                })],
+                topics: vec![Arc::new(self.topic_entry(advertised.subscription_id, advertised.patterns))],
                 ..Delta::default()
             },
             None => Delta { topic_removals: vec![subscription_id.into()], ..Delta::default() },

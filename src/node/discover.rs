@@ -1,7 +1,7 @@
 //! Discovery functions, answered from the control state, and what follows from them: announcements, messages to
 //! watchers, questions to other nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,17 +13,20 @@ use smol::Timer;
 
 use super::control::Control;
 use super::hub::{Hub, lock};
+use super::outlet::Outlet;
 use crate::core::catalog::{Delta, Text};
 use crate::core::discovery::{
-    Answered, Counters, DiscoveryMessage, LocalNode, Outcome, PeerStatus, PeerView, SCATTER_PARALLEL_MAX,
-    ScatterPlan, Viewer, World, delta_messages,
+    Answered, Counters, DiscoveryMessage, LocalNode, Outcome, PeerStatus, PeerView, Policy,
+    SCATTER_PARALLEL_MAX, ScatterPlan, Viewer, World, delta_messages,
 };
 use crate::core::error::CallError;
 use crate::core::fabric::{Event, Fabric};
 use crate::core::membership::Report;
+use crate::core::pubsub::pattern::Pattern;
+use crate::core::pubsub::{Message, Target};
 use crate::core::rpc::select::Demands;
 use crate::core::time::Now;
-use crate::wire::client::Publish;
+use crate::wire::client::{Publish, write};
 use crate::wire::json::Json;
 
 /// Answers at once; what would have to ask other nodes is refused.
@@ -94,7 +97,12 @@ fn ask_control(
     let peers = peer_views(fabric, now);
     let world = World { catalog: fabric.catalog(), node: local, peers: &peers, now };
     match discovery.call(fun, args, kwargs, viewer, world)? {
-        Outcome::Value(value) | Outcome::PolicyChanged { value } => Ok(Asked::Value(value)),
+        Outcome::Value(value) => Ok(Asked::Value(value)),
+        Outcome::PolicyChanged { value, former } => {
+            keep_policy(&mut control, former, now)?;
+            hub.expel(&mut control, now);
+            Ok(Asked::Value(value))
+        }
         Outcome::Scatter(plan) => Ok(Asked::Scatter(plan)),
         Outcome::Services { value, upsert, remove } => {
             let services = upsert.into_iter().map(Arc::new).collect();
@@ -103,6 +111,17 @@ fn ask_control(
             Ok(Asked::Value(value))
         }
     }
+}
+
+/// Stores a policy that was just applied, where it is to be kept; if that fails, the former one holds again. The
+/// caller waits for the disk under the lock, so that what is in force and what is stored change in the same order.
+fn keep_policy(control: &mut Control, former: Policy, now: Now) -> Result<(), CallError> {
+    let Some(file) = &control.policy_file else { return Ok(()) };
+    let Err(error) = file.store(control.discovery.policy()) else { return Ok(()) };
+    log::error!("node.state_dir: cannot store the policy in {}: {error}", file.path().display());
+    let fault = format!("the policy stays as it was, because it cannot be stored in node.state_dir: {error}");
+    control.discovery.revert_policy(former, &fault, now);
+    Err(CallError::failed(fault))
 }
 
 /// One node of a scatter.
@@ -143,22 +162,113 @@ impl Hub {
         }
         let peers = BTreeMap::new();
         let world = World { catalog: control.fabric.catalog(), node: &control.local, peers: &peers, now };
-        // One message serves all subscribers, so it holds what anybody of this cluster may see.
-        let delta = control.discovery.visible(delta, &Viewer::of_cluster(&control.local.cluster_id));
-        if delta.is_empty() {
-            return;
+        let mut delta = delta.clone();
+        if delta.update_id.is_empty() {
+            delta.update_id = self.next_message_id().into();
         }
-        for message in delta_messages(&delta, &world) {
-            self.publish_discovery(&message, now);
+        // One message serves all subscribers who see the same: those of one tenant, and those of none.
+        let tenants =
+            if control.discovery.policy().enabled() { self.bound_tenants() } else { BTreeSet::new() };
+        for tenant in std::iter::once(None).chain(tenants.iter().cloned().map(Some)) {
+            let viewer = Viewer { tenant: tenant.clone(), ..Viewer::of_cluster(&control.local.cluster_id) };
+            let shown = control.discovery.visible(&delta, &control.discovery.unclaimed(&viewer));
+            if shown.is_empty() {
+                continue;
+            }
+            let messages = delta_messages(&shown, &world);
+            for message in messages.iter().filter_map(|m| self.message_of_discovery(m, now)) {
+                match (&tenant, tenants.is_empty()) {
+                    (None, true) => self.deliver_here(message, now),
+                    (tenant, _) => self.deliver_to(tenant.as_ref(), message, now),
+                }
+            }
         }
     }
 
-    pub(super) fn publish_discovery(&self, message: &DiscoveryMessage, now: Now) {
+    /// Delivers to the connections of a tenant, or to those of none. What all may see is kept for late subscribers.
+    fn deliver_to(&self, tenant: Option<&Text>, message: Arc<Message>, now: Now) {
+        let targets = self.with_subscriptions(|subscriptions| subscriptions.matches(&message.topic));
+        let heard: Vec<_> = self
+            .outlets_of(&targets)
+            .into_iter()
+            .filter(|(_, target)| self.tenant_of(target.connection).as_ref() == tenant)
+            .collect();
+        for (outlet, target) in &heard {
+            outlet.deliver(&self.counters, target, &message);
+        }
+        self.counters.delivered.fetch_add(heard.len() as u64, Relaxed);
+        if tenant.is_none() {
+            self.keep(message, now);
+        }
+    }
+
+    /// Takes out of the catalog what the policy in force does not let in.
+    pub(super) fn expel(self: &Arc<Self>, control: &mut Control, now: Now) {
+        let gone = control.discovery.expelled(control.fabric.catalog(), self.cluster_id());
+        self.control_locked(control, Event::Expelled(Box::new(gone)), now);
+    }
+
+    /// Sends a new subscriber the summaries that are kept for those who come late.
+    pub(super) fn tell_stored_summaries(
+        &self,
+        outlet: &Outlet,
+        target: &Target,
+        patterns: &[Pattern],
+        backlog_seconds: u64,
+        now: Now,
+    ) {
+        let control = lock(&self.control);
+        let wanted = |topic: &str| patterns.iter().any(|pattern| pattern.matches(topic));
+        for kept in control.discovery.stored_summaries(wanted, backlog_seconds, now) {
+            let Ok(headers) = to_raw_value(&kept.headers) else { continue };
+            let mut frame = write::notification_body(&Publish {
+                u: (&*kept.message_id).into(),
+                topic: kept.topic.as_str().into(),
+                payload: &kept.payload,
+                timestamp: kept.timestamp,
+                message_id: (&*kept.message_id).into(),
+                publisher: self.node_name().into(),
+                headers: Some(&headers),
+                routing_path: None,
+                current_hop: None,
+            })
+            .to_vec();
+            write::notification_tail(&mut frame, "backlog_", &kept.message_id, &target.subscription_id);
+            outlet.answer(&self.counters, frame.into());
+        }
+    }
+
+    /// Publishes a summary here and, where it says so, to other nodes.
+    fn publish_summary(self: &Arc<Self>, control: &mut Control, summary: &DiscoveryMessage, now: Now) {
+        let Some(message) = self.message_of_discovery(summary, now) else { return };
+        let store = self.settings().discovery.summary.store_forward.clone();
+        if store.window.is_zero() || store.max_messages == 0 {
+            self.deliver_here(message.clone(), now);
+        } else {
+            // Late subscribers get it from the exporter's own store.
+            self.spread(&self.audience(&message.topic), &message);
+        }
+        if summary.forward {
+            let event = Event::Publish {
+                topic: message.topic.clone(),
+                message_id: message.message_id.clone(),
+                timestamp: message.timestamp,
+                message: write::message_of(&message.body),
+            };
+            self.control_locked(control, event, now);
+        }
+    }
+
+    fn next_message_id(&self) -> String {
+        format!("{}-{}", self.instance_id, self.last_own_message.fetch_add(1, Relaxed))
+    }
+
+    fn message_of_discovery(&self, message: &DiscoveryMessage, now: Now) -> Option<Arc<Message>> {
         let id = match &message.message_id {
             Some(id) => id.to_string(),
-            None => format!("{}-{}", self.instance_id, self.last_own_message.fetch_add(1, Relaxed)),
+            None => self.next_message_id(),
         };
-        let Ok(headers) = to_raw_value(&message.headers) else { return };
+        let headers = to_raw_value(&message.headers).ok()?;
         let publish = Publish {
             u: id.as_str().into(),
             topic: message.topic.as_str().into(),
@@ -170,7 +280,12 @@ impl Hub {
             routing_path: None,
             current_hop: None,
         };
-        self.publish_own(&publish, now);
+        Some(Arc::new(Message {
+            topic: message.topic.as_str().into(),
+            message_id: id.as_str().into(),
+            timestamp: now.wall,
+            body: write::notification_body(&publish),
+        }))
     }
 
     /// What discovery has to do now and then.
@@ -183,12 +298,17 @@ impl Hub {
             self.counters.count_many(reason, count);
         }
         let services: Vec<_> = discovery.services_due(local, now).into_iter().map(Arc::new).collect();
+        let world = World { catalog: fabric.catalog(), node: local, peers: &peers, now };
+        let summaries = discovery.exports_due(world);
         if !services.is_empty() {
             self.control_locked(
                 &mut control,
                 Event::Local(Box::new(Delta { services, ..Delta::default() })),
                 now,
             );
+        }
+        for summary in &summaries {
+            self.publish_summary(&mut control, summary, now);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The data path reads immutable tables and pushes into outlets; it takes the lock of the control state only for what
 //! the control state decides: discovery, and calls and messages for other nodes. Nothing is awaited under a lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,10 +15,11 @@ use super::functions::LocalFunctions;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::translate;
-use crate::config::{Key, Settings};
-use crate::core::catalog::Text;
-use crate::core::discovery::{Policy, TenantSettings};
+use crate::config::Settings;
+use crate::core::catalog::{Text, TransportEndpoint};
+use crate::core::discovery::TenantSettings;
 use crate::core::error::CallError;
+use crate::core::fabric::Event;
 use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
 use crate::core::pubsub::outbound::{OutboundLimits, SlowSubscriber};
 use crate::core::pubsub::pattern::Pattern;
@@ -45,6 +46,8 @@ pub struct Hub {
     pub(super) instance_id: Text,
     pub(super) last_own_message: AtomicU64,
     cluster_id: Text,
+    /// Where the listeners of this node are dialled.
+    listening: Vec<TransportEndpoint>,
     tenants: ArcSwap<TenantSettings>,
     subscriptions: Mutex<Subscriptions>,
     subscriptions_generation: AtomicU64,
@@ -52,6 +55,8 @@ pub struct Hub {
     memory: Arc<Memory>,
     keeps_backlog: AtomicBool,
     outlets: Mutex<BTreeMap<ConnectionId, Arc<Outlet>>>,
+    /// The connections that are bound to a tenant.
+    bound: Mutex<BTreeMap<ConnectionId, Text>>,
     last_connection: AtomicU64,
     /// Connections from their first byte to their good end.
     links: AtomicUsize,
@@ -68,6 +73,7 @@ pub struct Parts {
     pub settings: Arc<Settings>,
     pub node_id: Text,
     pub instance_id: Text,
+    pub listening: Vec<TransportEndpoint>,
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
@@ -98,6 +104,7 @@ impl Hub {
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
+            listening: parts.listening,
             last_own_message: AtomicU64::new(0),
             tenants: ArcSwap::from_pointee(translate::tenants(&settings)),
             cluster_id: settings.node.cluster_id.as_str().into(),
@@ -107,6 +114,7 @@ impl Hub {
             backlog: Mutex::new(backlog),
             memory: Arc::new(Memory::new(&settings)),
             outlets: Mutex::default(),
+            bound: Mutex::default(),
             last_connection: AtomicU64::new(0),
             links: AtomicUsize::new(0),
             inbound: AtomicUsize::new(0),
@@ -157,6 +165,7 @@ impl Hub {
     /// The end of a connection: its subscriptions end with it.
     pub fn close_outlet(self: &Arc<Self>, outlet: &Outlet, inbound: bool) {
         lock(&self.outlets).remove(&outlet.id());
+        lock(&self.bound).remove(&outlet.id());
         if inbound {
             self.inbound.fetch_sub(1, Relaxed);
         }
@@ -165,6 +174,20 @@ impl Hub {
         for target in ended {
             self.announce_subscription(&target.subscription_id);
         }
+    }
+
+    /// The connection proved to be of this tenant.
+    pub fn bind(&self, connection: ConnectionId, tenant: Text) {
+        lock(&self.bound).insert(connection, tenant);
+    }
+
+    pub fn tenant_of(&self, connection: ConnectionId) -> Option<Text> {
+        lock(&self.bound).get(&connection).cloned()
+    }
+
+    /// The tenants of all connections, each once.
+    pub fn bound_tenants(&self) -> BTreeSet<Text> {
+        lock(&self.bound).values().cloned().collect()
     }
 
     pub fn outlet(&self, id: ConnectionId) -> Option<Arc<Outlet>> {
@@ -258,15 +281,26 @@ impl Hub {
     // Settings and end
 
     /// Takes the keys that may change while the node runs.
-    pub fn reload(&self, new: &Settings, now: Now) {
+    pub fn reload(self: &Arc<Self>, new: &Settings, now: Now) {
         let old = self.settings();
-        let settings = live(&old, new);
+        let mut settings = live(&old, new);
         self.tenants.store(Arc::new(translate::tenants(&settings)));
-        if old.discovery.policy.rule != settings.discovery.policy.rule {
-            let policy = &settings.discovery.policy;
-            let allow = policy.default == crate::config::PolicyDefault::Allow;
-            let rules = translate::policy_rules(&settings);
-            lock(&self.control).discovery.set_policy(Policy::new(policy.enabled, allow, rules));
+        {
+            let mut control = lock(&self.control);
+            control.discovery.set_rate_limit(translate::rate_limit(&settings));
+            if old.discovery.policy.rule != settings.discovery.policy.rule {
+                match self.replace_policy(&mut control, &settings, now) {
+                    Ok(()) => {}
+                    Err(fault) => {
+                        log::error!("reload: discovery.policy.rule stays as it was: {fault}");
+                        settings.discovery.policy.rule = old.discovery.policy.rule.clone();
+                    }
+                }
+            }
+            let revision = translate::revision(&settings, &self.node_id, &self.listening);
+            control.local.advertised_urls = revision.advertised_urls.clone();
+            control.local.transport_endpoints = revision.transport_endpoints.clone();
+            self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
         }
         self.memory.set_limit(&settings);
         let limits = outbound_limits(&settings);
@@ -279,11 +313,24 @@ impl Hub {
         self.settings.store(Arc::new(settings));
     }
 
-    /// Whether a reload brings a changed key into force.
-    pub fn takes_live(key: &Key) -> bool {
-        LIVE_KEYS.iter().any(|live| {
-            key.path.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+    /// Puts the rules of the configuration in force; they replace those that were applied by RPC, stored ones too.
+    fn replace_policy(
+        self: &Arc<Self>,
+        control: &mut Control,
+        settings: &Settings,
+        now: Now,
+    ) -> Result<(), String> {
+        if let Some(file) = &control.policy_file {
+            let removed = file.remove().map_err(|error| {
+                format!("node.state_dir: cannot remove {}: {error}", file.path().display())
+            })?;
+            if removed {
+                log::warn!("reload: the rules of the configuration replace those that were applied by RPC");
+            }
+        }
+        control.discovery.set_policy(translate::policy(settings));
+        self.expel(control, now);
+        Ok(())
     }
 
     pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
@@ -333,27 +380,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The keys that `live` takes and `Hub::reload` hands on.
-const LIVE_KEYS: &[&str] = &[
-    "limits.outbound_per_link",
-    "limits.pending_calls_max",
-    "limits.subscriptions_per_connection",
-    "limits.backlog",
-    "log.level",
-    "log.debug_scopes",
-    "tenants.credential",
-    "discovery.policy.rule",
-];
-
 /// The settings in force after a reload: the keys that may change while the node runs are the new ones.
 fn live(old: &Settings, new: &Settings) -> Settings {
     let mut settings = old.clone();
-    settings.limits.outbound_per_link = new.limits.outbound_per_link;
-    settings.limits.pending_calls_max = new.limits.pending_calls_max;
-    settings.limits.subscriptions_per_connection = new.limits.subscriptions_per_connection;
-    settings.limits.backlog = new.limits.backlog;
+    settings.limits = new.limits.clone();
     settings.log.level = new.log.level;
     settings.log.debug_scopes = new.log.debug_scopes.clone();
+    settings.listen.advertised_urls = new.listen.advertised_urls.clone();
+    settings.peers.r#static = new.peers.r#static.clone();
+    settings.discovery.rate_limit = new.discovery.rate_limit.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();
     settings

@@ -7,6 +7,7 @@ mod functions;
 mod hub;
 mod memory;
 mod outlet;
+mod policy_file;
 mod publish;
 mod request;
 mod serve;
@@ -21,11 +22,12 @@ use std::time::Duration;
 
 use smol::{Executor, Timer};
 
-use crate::config::{self, LoadRequest, Loaded};
+use crate::config::{self, Key, LoadRequest, Loaded, Reload};
 use crate::core::fabric::Event;
 use crate::drive::link::close_code;
 use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
+use crate::drive::tls::TlsTrust;
 use hub::Hub;
 use start::{Started, Tls, settle_logs, start};
 
@@ -82,15 +84,15 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         Ok(started) => started,
         Err(text) => return failed(&text),
     };
-    let Started { hub, tls, loaded } = started;
+    let Started { hub, mut tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
-            Asked::Reload => reload(&hub, &tls, &plan, &loaded),
+            Asked::Reload => reload(&hub, &mut tls, &plan, &loaded),
         }
     }
-    let stop_timeout = loaded.settings.node.stop_timeout;
+    let stop_timeout = hub.settings().node.stop_timeout;
     log::info!("stopping; at most {} s", stop_timeout.as_secs_f64());
     let workers_grace = WORKERS_GRACE.min(stop_timeout / 3);
     let ended = smol::future::or(
@@ -138,9 +140,9 @@ async fn drain(hub: &Arc<Hub>, time: Duration) {
     .await;
 }
 
-/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said, as
-/// long as it differs from what the node was started with.
-fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, started: &Loaded) {
+/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said each
+/// time, for as long as it differs from what the node was `started` with.
+fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) {
     let mut request = LoadRequest::of_process(plan.path.clone());
     request.overrides = plan.overrides.clone();
     request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
@@ -149,10 +151,23 @@ fn reload(hub: &Arc<Hub>, tls: &Tls, plan: &LoadPlan, started: &Loaded) {
         Err(faults) => return log::error!("reload: nothing changed: {faults}"),
     };
     if let Some(faults) = config::refuse_unserved(&new) {
-        return log::error!("reload: nothing changed: {faults}");
+        log::error!("reload: with this configuration a restart will fail: {faults}");
     }
-    for key in started.changed(&new).into_iter().filter(|key| !Hub::takes_live(key)) {
+    // Certificates are read again under the names that the listeners have.
+    let renamed = |key: &&'static Key| key.path.starts_with("tls.") && key.row.reload != Reload::Restart;
+    let renamed = started.changed(&new).into_iter().filter(renamed);
+    for key in started.needs_restart(&new).into_iter().chain(renamed) {
         log::warn!(key = key.path.as_str(); "reload: {} takes effect after a restart", key.path);
+    }
+    if tls.trust.is_none() && start::dials_tls(&new.settings) {
+        match TlsTrust::load(translate::tls(&hub.settings())) {
+            Ok(trust) => {
+                let trust = Arc::new(trust);
+                tls.trust = Some(trust.clone());
+                hub::lock(&hub.control).trust = Some(trust);
+            }
+            Err(error) => log::error!("reload: peers.static: {error}"),
+        }
     }
     let certificates = [
         tls.identity.as_ref().map(|identity| identity.reload()),

@@ -98,6 +98,11 @@ pub fn subscribe(connection: &mut Connection, wish: Subscribe, now: Now) -> Serv
         let kept = hub.kept(&patterns, wish.backlog_seconds as f64, now);
         connection.outlet.deliver_backlog(&hub.counters, &target, &kept);
     }
+    if wish.get_backlog {
+        let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::parse(text)).collect();
+        let seconds = u64::try_from(wish.backlog_seconds).unwrap_or_default();
+        hub.tell_stored_summaries(&connection.outlet, &target, &patterns, seconds, now);
+    }
     hub.announce_subscription(&wish.subscription_id);
     served
 }

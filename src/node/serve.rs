@@ -114,7 +114,12 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
 /// Hands the link to a task of its own.
 fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
     let executor = hub.executor.clone();
-    executor.spawn(Connection::new(hub, link, origin).serve()).detach();
+    let tenant = origin.viewer.tenant.clone();
+    let connection = Connection::new(hub, link, origin);
+    if let Some(tenant) = tenant {
+        connection.hub.bind(connection.outlet.id(), tenant);
+    }
+    executor.spawn(connection.serve()).detach();
 }
 
 /// The tenant that the headers of an upgrade show; a refusal where a token belongs to nobody.

@@ -10,10 +10,11 @@ use smol::{Executor, Timer};
 use super::control::{self, Control};
 use super::functions::{Local, LocalFunction, LocalFunctions};
 use super::hub::{Hub, Parts, lock};
+use super::policy_file::{Kept, PolicyFile};
 use super::{discover, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, Scope, Text, TransportEndpoint};
-use crate::core::discovery::{Discovery, FunctionDeclaration};
+use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
 use crate::drive::link::Protocol;
@@ -43,12 +44,15 @@ pub struct Place {
     pub scope: Scope,
     pub advertised_urls: Vec<Text>,
     pub transport_endpoints: Vec<TransportEndpoint>,
+    /// Of those: where its own listeners are dialled.
+    pub listening: Vec<TransportEndpoint>,
 }
 
 /// Binds, assembles and starts all tasks; the error is one line that names the key and the remedy.
 pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<Started, String> {
     let settings = Arc::new(loaded.settings.clone());
     let clock = Clock::start();
+    let (policy_file, kept_policy) = kept_policy(&loaded)?;
     let tls = load_tls(&settings)?;
     let main = bind_main(&settings)?;
     let mut listeners = vec![main];
@@ -71,6 +75,9 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
 
     let now = clock.now();
     let mut discovery = Discovery::new(translate::discovery(&settings, seed()));
+    if let Some(policy) = kept_policy {
+        discovery.set_policy(policy);
+    }
     let specs = translate::workers(&settings);
     for function in &settings.function {
         let declaration = declaration(function)?;
@@ -81,11 +88,13 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     let fabric = Fabric::new(translate::fabric(&settings, &node_id, &instance_id, &place, seed()), now);
     let local = discover::local_node(&settings, &node_id, &place);
     let functions = discovery.registry().entries(&local, now.wall);
-    let (control, moved) = Control::new(fabric, discovery, local, tls.trust.clone(), instance_id.clone());
+    let (control, moved) =
+        Control::new(fabric, discovery, local, policy_file, tls.trust.clone(), instance_id.clone());
 
     let limits = WorkerLimits {
         message_bytes_max: settings.listen.max_message as usize,
-        waiting_max: settings.limits.pending_calls_max,
+        // What waits has a place among limits.pending_calls_max, which may change while the node runs.
+        waiting_max: usize::MAX,
     };
     let noted: Arc<std::sync::OnceLock<std::sync::Weak<Hub>>> = Arc::default();
     let report = noted.clone();
@@ -103,6 +112,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         settings: settings.clone(),
         node_id: node_id.clone(),
         instance_id,
+        listening: place.listening,
         control,
         functions: table,
         workers,
@@ -116,6 +126,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         let Control { fabric, discovery, .. } = &mut *control;
         discovery.start(fabric.catalog(), hub.clock.now());
     }
+    hub.subscribe_to_summaries();
     executor.spawn(control::keep_time(hub.clone(), moved)).detach();
     write_port_file("listen.port_file", &settings.listen.port_file, port)?;
     announce(&settings, port);
@@ -146,17 +157,50 @@ fn load_tls(settings: &Settings) -> Result<Tls, String> {
     } else {
         None
     };
-    let dials_tls = settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
-        url.split_once("://")
-            .and_then(|(scheme, _)| Protocol::from_name(scheme))
-            .is_some_and(Protocol::is_tls)
-    });
-    let trust = if identity.is_some() || dials_tls || wanted.ca_file.is_some() {
+    let trust = if identity.is_some() || dials_tls(settings) || wanted.ca_file.is_some() {
         Some(Arc::new(TlsTrust::load(wanted).map_err(|e| e.to_string())?))
     } else {
         None
     };
     Ok(Tls { identity, trust })
+}
+
+/// Whether a static peer is dialled with TLS.
+pub fn dials_tls(settings: &Settings) -> bool {
+    settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
+        url.split_once("://")
+            .and_then(|(scheme, _)| Protocol::from_name(scheme))
+            .is_some_and(Protocol::is_tls)
+    })
+}
+
+/// Where policies are kept that are applied by RPC, and the one of the last run, which wins over the configuration.
+fn kept_policy(loaded: &Loaded) -> Result<(Option<PolicyFile>, Option<Policy>), String> {
+    let settings = &loaded.settings;
+    if !settings.discovery.policy.persist {
+        return Ok((None, None));
+    }
+    let file = PolicyFile::new(&settings.node.state_dir);
+    // Where nobody asked for policies, a directory of somebody else is no reason not to start.
+    if settings.discovery.policy.enabled || loaded.origin("discovery.policy.persist").is_written() {
+        file.check()?;
+    }
+    let policy = match file.load()? {
+        Kept::Nothing => None,
+        Kept::Policy(policy) => {
+            let path = file.path();
+            log::warn!(
+                "the policy of {} holds, as it was applied by RPC, and not that of the configuration",
+                path.display()
+            );
+            Some(policy)
+        }
+        Kept::SetAside { fault, path } => {
+            log::error!("the stored policy is damaged ({fault}) and was set aside as {}", path.display());
+            None
+        }
+    };
+    Ok((Some(file), policy))
 }
 
 /// The main listener: `listen.port`, or the first free one of `listen.port_range`.
@@ -211,25 +255,13 @@ fn write_port_file(key: &str, path: &str, port: u16) -> Result<(), String> {
 }
 
 fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener]) -> Place {
-    let mut advertised_urls: Vec<Text> =
-        settings.listen.advertised_urls.iter().map(|u| u.as_str().into()).collect();
-    if advertised_urls.is_empty() {
-        advertised_urls.push(node_id.clone());
-    }
-    let mut transport_endpoints = vec![translate::transport_endpoint("ws", &settings.listen.host, port)];
+    let mut listening = vec![translate::transport_endpoint("ws", &settings.listen.host, port)];
     for listener in listeners.iter().skip(1).filter(|l| l.settings().class != EndpointClass::Client) {
         let wanted = listener.settings();
         let name = wanted.protocol.name();
-        transport_endpoints.push(translate::transport_endpoint(
-            name,
-            &wanted.host,
-            listener.local_addr().port(),
-        ));
+        listening.push(translate::transport_endpoint(name, &wanted.host, listener.local_addr().port()));
     }
-    transport_endpoints
-        .extend(settings.listen.advertised_urls.iter().filter_map(|url| translate::endpoint_of_url(url)));
-    transport_endpoints.sort();
-    transport_endpoints.dedup();
+    let (advertised_urls, transport_endpoints) = translate::advertised(settings, node_id, &listening);
     Place {
         resources: translate::sorted(&settings.node.resources),
         capabilities: vec!["rpc".into()],
@@ -237,6 +269,7 @@ fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener])
         scope: translate::scope(settings.node.scope),
         advertised_urls,
         transport_endpoints,
+        listening,
     }
 }
 

@@ -122,6 +122,7 @@ pub fn fabric(
             },
         },
         region: settings.node.region.as_str().into(),
+        scope: place.scope,
         resources: place.resources.clone(),
         capabilities: place.capabilities.clone(),
         tags: place.tags.clone(),
@@ -129,11 +130,41 @@ pub fn fabric(
         advertised_urls: place.advertised_urls.clone(),
         catalog_ttl_seconds: settings.fabric.catalog_ttl.as_secs_f64(),
         catalog_entries_per_cluster_max: settings.limits.catalog_entries_per_cluster,
+        routing: settings.fabric.routing,
         hops_max: i64::from(settings.fabric.max_hops),
         calls_max: settings.limits.pending_calls_max,
         gossip_bytes_max: GOSSIP_BYTES_MAX,
         chance_seed,
     }
+}
+
+/// What may change of that while the node runs; `listening` are the endpoints of its own listeners.
+pub fn revision(settings: &Settings, node_id: &Text, listening: &[TransportEndpoint]) -> fabric::Revision {
+    let (advertised_urls, transport_endpoints) = advertised(settings, node_id, listening);
+    fabric::Revision {
+        seeds: seeds(settings),
+        transport_endpoints,
+        advertised_urls,
+        catalog_entries_per_cluster_max: settings.limits.catalog_entries_per_cluster,
+        calls_max: settings.limits.pending_calls_max,
+    }
+}
+
+/// The URLs under which a node is reached, and where others can dial it.
+pub fn advertised(
+    settings: &Settings,
+    node_id: &Text,
+    listening: &[TransportEndpoint],
+) -> (Vec<Text>, Vec<TransportEndpoint>) {
+    let mut urls = texts(&settings.listen.advertised_urls);
+    let mut endpoints = listening.to_vec();
+    endpoints.extend(urls.iter().filter_map(|url| endpoint_of_url(url)));
+    endpoints.sort();
+    endpoints.dedup();
+    if urls.is_empty() {
+        urls.push(node_id.clone());
+    }
+    (urls, endpoints)
 }
 
 pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
@@ -151,17 +182,7 @@ pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
             rules: policy_rules(settings),
             audit_entries_max: s.policy.audit_max_entries,
         },
-        rate_limit: d::RateLimitSettings {
-            requests: s.rate_limit.requests as usize,
-            window: s.rate_limit.window,
-            keys_max: s.rate_limit.max_keys,
-            per: match s.rate_limit.per {
-                config::RatePer::Connection => d::RateLimitPer::Connection,
-                config::RatePer::Tenant => d::RateLimitPer::Tenant,
-                config::RatePer::Cluster => d::RateLimitPer::Cluster,
-            },
-            namespace_in_key: s.rate_limit.namespace_in_key,
-        },
+        rate_limit: rate_limit(settings),
         audit: d::AuditSettings { entries_max: s.audit.max_entries },
         tenants: tenants(settings),
         admin: d::AdminSettings {
@@ -193,7 +214,7 @@ pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
                 entries_max: s.resolver.cache.max_entries,
             },
         },
-        summary: d::SummarySettings::default(),
+        summary: summary(settings),
         rpc_spec: d::RpcSpecSettings {
             full: settings.fabric.rpc_spec.mode == config::RpcSpecMode::Full,
             namespaces: texts(&settings.fabric.rpc_spec.namespaces),
@@ -204,6 +225,50 @@ pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
         },
         services: d::ServiceSettings::default(),
     }
+}
+
+pub fn rate_limit(settings: &Settings) -> d::RateLimitSettings {
+    let s = &settings.discovery.rate_limit;
+    d::RateLimitSettings {
+        requests: s.requests as usize,
+        window: s.window,
+        keys_max: s.max_keys,
+        per: match s.per {
+            config::RatePer::Connection => d::RateLimitPer::Connection,
+            config::RatePer::Tenant => d::RateLimitPer::Tenant,
+            config::RatePer::Cluster => d::RateLimitPer::Cluster,
+        },
+        namespace_in_key: s.namespace_in_key,
+    }
+}
+
+fn summary(settings: &Settings) -> d::SummarySettings {
+    let s = &settings.discovery.summary;
+    d::SummarySettings {
+        export: s.export,
+        interval: s.interval,
+        namespaces: texts(&s.namespaces),
+        scope: s.scope.map(scope),
+        include_unscoped: s.include_unscoped,
+        hold_down: s.hold_down,
+        include_builtins: s.include_builtins,
+        include_foreign: s.include_foreign,
+        store_window: s.store_forward.window,
+        store_messages_max: s.store_forward.max_messages,
+        resolver: d::SummaryResolverSettings {
+            enabled: s.resolver.enabled,
+            namespaces: texts(&s.resolver.namespaces),
+            scopes: s.resolver.scopes.iter().map(|s| scope(*s)).collect(),
+            prune_interval: s.resolver.prune_interval,
+            ..d::SummaryResolverSettings::default()
+        },
+    }
+}
+
+/// The policy as the configuration has it.
+pub fn policy(settings: &Settings) -> d::Policy {
+    let s = &settings.discovery.policy;
+    d::Policy::new(s.enabled, s.default == config::PolicyDefault::Allow, policy_rules(settings))
 }
 
 pub fn tenants(settings: &Settings) -> d::TenantSettings {
@@ -230,7 +295,7 @@ pub fn tenants(settings: &Settings) -> d::TenantSettings {
     }
 }
 
-pub fn policy_rules(settings: &Settings) -> Vec<d::PolicyRule> {
+fn policy_rules(settings: &Settings) -> Vec<d::PolicyRule> {
     let scopes =
         |scopes: &[config::Scope]| scopes.iter().map(|s| scope(*s).word().into()).collect::<Vec<Text>>();
     let window = |c: &config::Cutover| d::CutoverWindow {

@@ -143,8 +143,8 @@ table! {
         tags: Vec<String> = [], TEXTS, Restart, "Tags of the node in the catalog.";
         scope: Scope = "zone", Kind::Word(&Scope::WORDS), Restart, "How far the node is visible: local, zone, region or global.";
         region: String = "local", TEXT, Restart, "The region of the node, its cache and its summaries.";
-        latitude: f64 = 0.0, Kind::Float { min: -90.0, max: 90.0 }, Restart, "Where the node stands, in degrees; used to choose near peers.";
-        longitude: f64 = 0.0, Kind::Float { min: -180.0, max: 180.0 }, Restart, "Where the node stands, in degrees; used to choose near peers.";
+        latitude: f64 = 0.0, Kind::Float { min: -90.0, max: 90.0 }, Restart ["cache"], "Where the node stands, in degrees; used to choose near caches.";
+        longitude: f64 = 0.0, Kind::Float { min: -180.0, max: 180.0 }, Restart ["cache"], "Where the node stands, in degrees; used to choose near caches.";
         standalone: bool = false, BOOL, Restart, "True for a node that is meant to have no peers.";
         state_dir: String = "/var/lib/mpreg", NAME, Restart, "Directory for everything that survives a restart.";
         stop_timeout: Duration = "10s", SPAN, Restart, "How long an orderly stop may take.";
@@ -306,7 +306,7 @@ table! {
     Log of "log" {
         level: LogLevel = "info", Kind::Word(&LogLevel::WORDS), Live, "How much is told: error, warning, info, debug or trace.";
         debug_scopes: Vec<String> = [], TEXTS, Live, "Modules that tell debug lines whatever the level.";
-        diagnostics: Vec<Diagnostic> = [], Kind::WordList(&Diagnostic::WORDS), Restart, "Subjects that are told in all detail: peer_dial, peer_dial_policy, discovery_loop, summary_ingress, discovery_summary, catalog_snapshot, peer_snapshot, gossip_sched, raft.";
+        diagnostics: Vec<Diagnostic> = [], Kind::WordList(&Diagnostic::WORDS), Restart ["diagnostics"], "Subjects that are told in all detail: peer_dial, peer_dial_policy, discovery_loop, summary_ingress, discovery_summary, catalog_snapshot, peer_snapshot, gossip_sched, raft.";
         format: LogFormat = "text", Kind::Word(&LogFormat::WORDS), Restart, "Form of a line: text or json.";
     }
 }

@@ -100,7 +100,7 @@ table! {
         in_flight_max: u32 = 64, Kind::Int { min: 1, max: 1_000_000 }, Restart, "Most calls that one worker has at a time; more wait.";
         timeout: Duration = "30s", PERIOD, Restart, "How long a call may take.";
         restart_backoff: Duration = "1s", PERIOD, Restart, "How long to wait before a worker that ended is started again.";
-        idempotent: bool = false, BOOL, Restart, "Whether a call may be tried elsewhere when its outcome is unknown.";
+        idempotent: bool = false, BOOL, Restart ["retries"], "Whether a call may be tried elsewhere when its outcome is unknown.";
         environment: BTreeMap<String, String> = {}, Kind::Map, Restart, "Variables added to the environment of the worker.";
         user: String = "", TEXT, Restart, "User that the worker runs as; empty: the user of the node.";
     }

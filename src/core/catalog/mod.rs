@@ -13,6 +13,7 @@ mod entry;
 mod identity;
 mod lease;
 mod lookup;
+mod privacy;
 mod table;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,11 @@ impl Catalog {
     /// `entries_per_cluster_max` is limits.catalog_entries_per_cluster.
     pub fn new(entries_per_cluster_max: usize) -> Catalog {
         Catalog { entries_per_cluster_max, ..Catalog::default() }
+    }
+
+    /// For a reload; entries above a smaller limit stay until they go by themselves.
+    pub fn set_limit(&mut self, entries_per_cluster_max: usize) {
+        self.entries_per_cluster_max = entries_per_cluster_max;
     }
 
     /// Applies a delta whose sender holds none of the entries it removes; see [`Catalog::apply_from`].

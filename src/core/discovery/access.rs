@@ -125,6 +125,14 @@ impl Gate {
         }
     }
 
+    /// What was counted stays counted, unless it would be counted under other names now.
+    pub fn set_limit(&mut self, limit: RateLimitSettings) {
+        if (limit.per, limit.namespace_in_key) != (self.limit.per, self.limit.namespace_in_key) {
+            self.budgets.clear();
+        }
+        self.limit = limit;
+    }
+
     /// Counts the request, then asks policy about the namespace if one was named.
     pub fn pass(
         &mut self,
@@ -368,6 +376,17 @@ mod tests {
             error.details.unwrap(),
             "Rate limit exceeded for catalog_query (viewer=cluster:c1, namespace=svc)"
         );
+    }
+
+    #[test]
+    fn another_limit_counts_what_was_counted() {
+        let mut gate = limited(RateLimitSettings::default());
+        assert!(pass(&mut gate, &viewer(), None, 0.0));
+        gate.set_limit(RateLimitSettings { requests: 1, ..RateLimitSettings::default() });
+        assert!(!pass(&mut gate, &viewer(), None, 1.0));
+        let by_cluster = RateLimitSettings { per: RateLimitPer::Cluster, ..RateLimitSettings::default() };
+        gate.set_limit(RateLimitSettings { requests: 1, ..by_cluster });
+        assert!(pass(&mut gate, &viewer(), None, 2.0));
     }
 
     #[test]

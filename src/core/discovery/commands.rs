@@ -363,8 +363,8 @@ impl Discovery {
         if !valid {
             return Ok(Outcome::Value(value));
         }
-        self.set_policy(Policy::new(enabled, default_allow, read.rules));
-        Ok(Outcome::PolicyChanged { value })
+        let former = self.set_policy(Policy::new(enabled, default_allow, read.rules));
+        Ok(Outcome::PolicyChanged { value, former })
     }
 
     /// The rules of a request, or those in force where it has none.

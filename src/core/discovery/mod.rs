@@ -126,7 +126,8 @@ pub enum Outcome {
     /// The value, and what the node has to announce and to withdraw.
     Services { value: Value, upsert: Vec<ServiceEntry>, remove: Vec<ServiceKey> },
     /// The value; [`Discovery::policy`] is another one from now on, to be stored and to be applied to the catalog.
-    PolicyChanged { value: Value },
+    /// Where it cannot be stored, [`Discovery::revert_policy`] takes the former one.
+    PolicyChanged { value: Value, former: Policy },
     /// Other nodes have to be asked first.
     Scatter(ScatterPlan),
 }
@@ -202,13 +203,24 @@ impl Discovery {
         &self.policy
     }
 
-    /// Puts a policy in force that was read from the configuration or from storage.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+    /// Puts a policy in force that was read from the configuration or from storage; the answer is the former one.
+    pub fn set_policy(&mut self, policy: Policy) -> Policy {
         self.pages.clear();
         if let Some(resolver) = &mut self.resolver {
             resolver.forget_results();
         }
+        std::mem::replace(&mut self.policy, policy)
+    }
+
+    /// Takes an applied policy back, because of a fault that the audit shows.
+    pub fn revert_policy(&mut self, former: Policy, fault: &str, now: Now) {
+        self.gate.record_policy("apply", None, former.rules().len(), &[fault.to_owned()], now);
+        self.set_policy(former);
+    }
+
+    /// For a reload.
+    pub fn set_rate_limit(&mut self, limit: RateLimitSettings) {
+        self.gate.set_limit(limit);
     }
 
     /// The catalog that questions are answered from: the private one of a resolver, else the main one.
@@ -233,6 +245,12 @@ impl Discovery {
     /// `None` where the node is no summary resolver.
     pub fn summary_counters(&self) -> Option<SummaryCounters> {
         self.summaries.as_ref().map(|s| s.counters)
+    }
+
+    /// The viewer of a connection that claims nothing.
+    pub fn unclaimed(&self, viewer: &Viewer) -> Viewer {
+        let nobody = || Viewer { tenant: None, ..viewer.clone() };
+        viewer.effective(&payload::Payload::default(), &self.tenants).unwrap_or_else(|_| nobody())
     }
 
     /// The part of a change that a viewer may see; without policy, all of it.

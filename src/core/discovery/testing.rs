@@ -191,7 +191,7 @@ impl Bench {
     /// Calls with one payload; registrations go to the catalog as the node would announce them.
     pub fn try_call(&mut self, fun: &str, payload: Value) -> Result<Value, CallError> {
         match self.outcome(fun, json!([payload]), json!({}))? {
-            Outcome::Value(value) | Outcome::PolicyChanged { value } => Ok(value),
+            Outcome::Value(value) | Outcome::PolicyChanged { value, .. } => Ok(value),
             Outcome::Services { value, upsert, remove } => {
                 let services = upsert.into_iter().map(Arc::new).collect();
                 self.learn(Delta { services, service_removals: remove, ..Delta::default() });

@@ -80,6 +80,11 @@ struct Asked {
 }
 
 impl Calls {
+    /// For a reload; calls above a smaller limit run to their end.
+    pub fn set_limit(&mut self, max: usize) {
+        self.max = max;
+    }
+
     pub fn new(max: usize) -> Calls {
         Calls {
             max,
@@ -133,6 +138,13 @@ impl Fabric {
         };
         if self.stopping {
             return fail(out, Reason::Stopping, "the node is shutting down".into());
+        }
+        if !self.own.routing {
+            let text = format!(
+                "{} is offered by {}, and this node calls no others (fabric.routing = false)",
+                call.command, call.node
+            );
+            return fail(out, Reason::RoutingOff, text);
         }
         if self.calls.waiting.len() >= self.calls.max {
             return fail(
@@ -348,6 +360,15 @@ impl Fabric {
         let here = request.target_node.as_ref().is_none_or(|node| **node == *own);
         if here && self.offers(&request).any(|f| f.node_id == own) {
             return self.execute(asked, request, out);
+        }
+        if !self.own.routing {
+            refuse(
+                out,
+                Reason::RoutingOff,
+                Some(asked.link),
+                format!("a call of {command} for another node"),
+            );
+            return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
         }
         self.forward(asked, message, request, now, out)
     }

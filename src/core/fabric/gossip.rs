@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
 use super::*;
-use crate::core::catalog::{Claim, Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::catalog::{Claim, Entry, FunctionKey, TopicKey};
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
 /// When and under which numbers this node speaks.
@@ -71,10 +71,11 @@ impl Fabric {
         self.local(delta, now, out);
     }
 
-    /// Own entries come or go: here, and by gossip everywhere.
+    /// Own entries come or go: here, and by gossip everywhere unless they are local.
     pub(super) fn local(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) {
         delta.claim(&self.own.membership.cluster_id, &self.own.membership.node_id);
-        let changed = self.change_own(delta, now, out);
+        let privacy = self.catalog.privacy(&delta);
+        let changed = privacy.outward(self.change_own(delta, now, out));
         if !changed.is_empty() {
             self.announce_own(changed, now, out);
         }
@@ -118,11 +119,15 @@ impl Fabric {
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
     pub(super) fn introduce(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
         let own = self.node_id().clone();
-        let mine = self.catalog.excerpt(|_, node| *node == *own);
-        for bytes in self.encode(mine, "", true, now, out) {
-            out.push(Action::Send { link, bytes });
+        let mut mine = self.catalog.excerpt(|_, node| *node == *own);
+        mine.drop_local();
+        if !mine.is_empty() {
+            for bytes in self.encode(mine, "", true, now, out) {
+                out.push(Action::Send { link, bytes });
+            }
         }
-        let others = self.catalog.excerpt(|_, node| *node != *own);
+        let mut others = self.catalog.excerpt(|_, node| *node != *own);
+        others.drop_local();
         if !others.is_empty() {
             for bytes in self.encode(others, "snapshot:", false, now, out) {
                 out.push(Action::Send { link, bytes });
@@ -205,7 +210,8 @@ impl Fabric {
         let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
         self.refuse_unentitled(&origin, &mut delta, link, now, out);
         self.refuse_unspeakable(&mut delta, Some(link), out);
-        let passed_on = delta.clone();
+        let mut passed_on = delta.clone();
+        passed_on.drop_local();
         let applied = self.catalog.apply_from(&origin, delta, now.wall);
         told(applied.refused, Some(link), out);
         if applied.changed.is_empty() {
@@ -221,7 +227,9 @@ impl Fabric {
         for gone in &applied.changed.node_removals {
             self.told_by.remove(&gone.node_id);
         }
-        self.pass_on(link, peer, gossip, &passed_on, out);
+        if !passed_on.is_empty() {
+            self.pass_on(link, peer, gossip, &passed_on, out);
+        }
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
     }
 

@@ -19,7 +19,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::catalog::{Catalog, Delta, FunctionEntry, NodeEntry, Scope, Text, TransportEndpoint, unset};
+use super::catalog::{
+    Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
+};
 use super::error::CallError;
 use super::membership::{self, Chance, Counters, LinkId, Membership, PeerState, Report};
 use super::reason::Reason;
@@ -34,6 +36,8 @@ use publish::Publications;
 pub struct Settings {
     pub membership: membership::Settings,
     pub region: Text,
+    /// How far the entry of this node goes; with [`Scope::Local`] nobody is told of it.
+    pub scope: Scope,
     pub resources: Vec<Text>,
     pub capabilities: Vec<Text>,
     pub tags: Vec<Text>,
@@ -43,6 +47,8 @@ pub struct Settings {
     pub advertised_urls: Vec<Text>,
     pub catalog_ttl_seconds: f64,
     pub catalog_entries_per_cluster_max: usize,
+    /// fabric.routing: whether calls and publications leave this node for another.
+    pub routing: bool,
     /// fabric.max_hops: how often a message may be forwarded.
     pub hops_max: i64,
     /// Calls that this node waits for, runs for others, or passes on: each kind at most so many.
@@ -51,6 +57,16 @@ pub struct Settings {
     pub gossip_bytes_max: usize,
     /// Different at each start.
     pub chance_seed: u64,
+}
+
+/// The settings that may change while the node runs, all of them anew.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    pub seeds: Vec<Text>,
+    pub transport_endpoints: Vec<TransportEndpoint>,
+    pub advertised_urls: Vec<Text>,
+    pub catalog_entries_per_cluster_max: usize,
+    pub calls_max: usize,
 }
 
 /// What happens to the fabric.
@@ -97,6 +113,10 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
+    /// Other settings hold from now on.
+    Revised(Box<Revision>),
+    /// Policy does not let these entries of others in any more. Only this node takes them out.
+    Expelled(Box<Delta>),
     /// The time of `next_deadline` has come.
     Tick,
     /// The node says goodbye; nothing is begun any more.
@@ -248,6 +268,8 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
+            Event::Revised(revision) => self.revise(*revision, now, out),
+            Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),
         }
@@ -384,11 +406,47 @@ impl Fabric {
         refuse(out, reason, Some(link), malformed.to_string());
     }
 
+    fn revise(&mut self, revision: Revision, now: Now, out: &mut Vec<Action>) {
+        let Revision {
+            seeds,
+            transport_endpoints,
+            advertised_urls,
+            catalog_entries_per_cluster_max,
+            calls_max,
+        } = revision;
+        self.catalog.set_limit(catalog_entries_per_cluster_max);
+        self.calls.set_limit(calls_max);
+        for link in self.membership.set_seeds(seeds) {
+            out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not a static peer any more" });
+        }
+        self.look_around = true;
+        let is_new = self.own.advertised_urls != advertised_urls
+            || self.own.transport_endpoints != transport_endpoints;
+        if is_new {
+            (self.own.advertised_urls, self.own.transport_endpoints) = (advertised_urls, transport_endpoints);
+            let node = Arc::new(self.own_node());
+            self.local(Delta { nodes: vec![node], ..Delta::default() }, now, out);
+            // The next STATUS, which shows the URLs, is due at once.
+            self.next_status = now.mono;
+        }
+    }
+
+    fn expel(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) {
+        if delta.is_empty() {
+            return;
+        }
+        delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clocks of their holders say
+        let applied = self.catalog.apply(delta, now.wall);
+        if !applied.changed.is_empty() {
+            out.push(Action::CatalogChanged(Box::new(applied.changed)));
+        }
+    }
+
     fn own_node(&self) -> NodeEntry {
         NodeEntry {
             node_id: self.own.membership.node_id.clone(),
             cluster_id: self.own.membership.cluster_id.clone(),
-            scope: Scope::Zone,
+            scope: self.own.scope,
             resources: self.own.resources.clone(),
             capabilities: self.own.capabilities.clone(),
             transport_endpoints: self.own.transport_endpoints.clone(),

@@ -134,6 +134,10 @@ impl Fabric {
         if audience.is_empty() {
             return;
         }
+        if !self.own.routing {
+            let text = format!("{}: publications stay at home (fabric.routing = false)", &*message.topic);
+            return refuse(out, Reason::RoutingOff, None, text);
+        }
         let SentTo { mut sent_to } = serde_json::from_str(message.headers.metadata.get()).unwrap_or_default();
         let mut done: Vec<&str> = message.headers.routing_path.iter().map(|n| &**n).collect();
         done.extend(sent_to.iter().map(|n| &**n));

@@ -239,6 +239,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
             dial_parallelism_max: 4,
         },
         region: "local".into(),
+        scope: Scope::Zone,
         resources: Vec::new(),
         capabilities: vec!["rpc".into()],
         tags: Vec::new(),
@@ -246,6 +247,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
         advertised_urls: vec![url(n)],
         catalog_ttl_seconds: 30.0,
         catalog_entries_per_cluster_max: 10_000,
+        routing: true,
         hops_max: 5,
         calls_max: 100,
         gossip_bytes_max: 1 << 19,
@@ -339,6 +341,95 @@ fn the_death_of_a_node_fails_its_calls_at_once_and_its_entries_expire() {
     world.run(40.0);
     assert_eq!(world.names(0).len(), 8);
     assert_eq!(world.names(0), world.names(2));
+}
+
+#[test]
+fn a_node_that_does_not_route_keeps_calls_and_publications_at_home() {
+    let mut world = World::new(2);
+    world.start_with(0, Settings { routing: false, ..settings(0, "a", &[]) });
+    world.start(1, "b", &[0]);
+    world.run(3.0);
+    world.subscribe(0, "s0", "t.#");
+    world.subscribe(1, "s1", "t.#");
+    world.run(1.0);
+    world.call(0, "r1", "where.1", 1);
+    let error = world.answer(0, "r1").unwrap().unwrap_err();
+    assert_eq!((error.code, error.reason), (1003, Some(Reason::RoutingOff)));
+    assert!(error.details.unwrap().to_string().contains("fabric.routing"));
+    world.publish(0, "p1", "t.a");
+    world.run(1.0);
+    assert_eq!(world.delivered(1), 0);
+    assert!(world.refused(0, Reason::RoutingOff));
+    // What others ask of it, it does.
+    world.call(1, "r2", "where.0", 0);
+    world.publish(1, "p2", "t.a");
+    world.run(1.0);
+    assert!(world.answer(1, "r2").unwrap().is_ok());
+    assert_eq!(world.delivered(0), 1);
+}
+
+#[test]
+fn what_is_local_is_told_to_nobody() {
+    let mut world = World::new(2);
+    world.start_with(0, Settings { scope: Scope::Local, ..settings(0, "a", &[]) });
+    world.start(1, "b", &[0]);
+    let local = FunctionEntry { scope: Scope::Local, ..function("private") };
+    world.tell(0, Event::LocalFunctions(vec![local, function("public")]));
+    world.run(60.0);
+    let held = |world: &World, name: &str| world.names(1).contains(&format!("{name} {}", url(0)));
+    assert!(held(&world, "public") && !held(&world, "private"));
+    assert!(world.fabric(1).catalog().node("c1", &url(0)).is_none());
+    assert!(world.names(0).contains(&format!("private {}", url(0))));
+    // What becomes local is withdrawn.
+    let now_local = FunctionEntry { scope: Scope::Local, ..function("public") };
+    world.tell(0, Event::LocalFunctions(vec![now_local]));
+    world.run(1.0);
+    assert!(!held(&world, "public") && world.names(0).contains(&format!("public {}", url(0))));
+}
+
+#[test]
+fn what_policy_expels_goes_here_and_nowhere_else() {
+    let mut world = mesh(3);
+    let mut gone = world.fabric(0).catalog().holdings(&url(1));
+    gone.node_removals.clear();
+    world.tell(0, Event::Expelled(Box::new(gone)));
+    assert_eq!(world.names(0).len(), 8);
+    let told = world.nodes[0].seen.last();
+    assert!(matches!(told, Some(Action::CatalogChanged(delta)) if delta.function_removals.len() == 4));
+    world.run(0.5);
+    assert_eq!((world.names(1).len(), world.names(2).len()), (12, 12));
+}
+
+#[test]
+fn a_revision_moves_links_and_tells_new_addresses() {
+    let mut world = World::new(3);
+    for n in 1..3 {
+        // Nobody tells the others of these two.
+        world.start_with(n, Settings { scope: Scope::Local, ..settings(n, "i", &[]) });
+    }
+    let seeds = |n: usize| settings(0, "a", &[n]);
+    world.start_with(0, seeds(1));
+    world.run(2.0);
+    let linked = |world: &World, n: usize| world.fabric(0).membership().link_to(&url(n)).is_some();
+    assert!(linked(&world, 1) && !linked(&world, 2));
+    // The first does not dial back for the rest of the test.
+    world.nodes[1].listens = false;
+    world.kill(1);
+    world.run(1.0);
+    let revision = Revision {
+        seeds: vec![url(2)],
+        transport_endpoints: vec![TransportEndpoint::internal("ws://elsewhere:1")],
+        advertised_urls: vec!["ws://elsewhere:1".into()],
+        catalog_entries_per_cluster_max: 1,
+        calls_max: 1,
+    };
+    world.tell(0, Event::Revised(Box::new(revision)));
+    world.run(1.0);
+    assert!(linked(&world, 2));
+    let told = world.fabric(2).catalog().node("c1", &url(0)).unwrap();
+    assert_eq!(&*told.transport_endpoints[0].endpoint, "ws://elsewhere:1");
+    let peer = world.fabric(2).membership().peer(&url(0)).unwrap();
+    assert_eq!(*peer.report.as_ref().unwrap().advertised_urls[0], *"ws://elsewhere:1");
 }
 
 #[test]

@@ -76,11 +76,8 @@ impl Candidate {
 
 impl Dialling {
     pub fn new(own: &Settings) -> Dialling {
-        let mut seeds: Vec<Text> = own.seeds.iter().filter(|s| **s != own.node_id).cloned().collect();
-        seeds.sort();
-        seeds.dedup();
         Dialling {
-            seeds,
+            seeds: without_own(own.seeds.clone(), &own.node_id),
             first_delay_seconds: own.gossip_interval_seconds.clamp(FIRST_DELAY_MIN, FIRST_DELAY_MAX),
             delay_seconds_max: own.dial_backoff_seconds_max.max(FIRST_DELAY_MAX),
             parallelism_max: own.dial_parallelism_max.max(1),
@@ -88,6 +85,13 @@ impl Dialling {
             expected: 0,
             next: None,
         }
+    }
+
+    /// Puts other seeds in force; the answer is those that are gone.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) -> Vec<Text> {
+        let mut gone = std::mem::replace(&mut self.seeds, without_own(seeds, own));
+        gone.retain(|url| !self.seeds.contains(url));
+        gone
     }
 
     /// Addresses to be dialled now, of the seeds and these candidates. Each counts as being dialled until it is reported
@@ -250,6 +254,13 @@ impl Target {
         let delay = (first * f64::from(1u32 << doublings)).min(max);
         self.not_before = now.mono + seconds(chance.jittered(delay));
     }
+}
+
+fn without_own(mut seeds: Vec<Text>, own: &Text) -> Vec<Text> {
+    seeds.retain(|seed| seed != own);
+    seeds.sort();
+    seeds.dedup();
+    seeds
 }
 
 fn seconds(seconds: f64) -> Duration {

@@ -255,6 +255,14 @@ impl Membership {
         })
     }
 
+    /// Other addresses are to be dialled always. The answer is the links that were opened to addresses that are not
+    /// among them any more; to be closed.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>) -> Vec<LinkId> {
+        let gone = self.dialling.set_seeds(seeds, &self.own.node_id);
+        let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(|url| gone.contains(url));
+        self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
+    }
+
     /// When `dials` has something to do again without anything else happening.
     pub fn next_dial(&self) -> Option<Duration> {
         self.dialling.next()

@@ -43,6 +43,20 @@ fn seeds_and_known_nodes_are_dialled_a_few_at_a_time() {
 }
 
 #[test]
+fn other_seeds_end_the_links_to_the_old_ones() {
+    let mut m = Membership::new(own());
+    assert_eq!(dials(&mut m, &[], 0.0).len(), 1);
+    m.opened(LinkId(1), Some("ws://seed:1".into()), |_| true, at(0.0));
+    m.opened(LinkId(2), None, |_| true, at(0.0));
+    let both = vec!["ws://new:1".into(), "ws://seed:1".into(), "ws://me:1".into()];
+    assert!(m.set_seeds(both,).is_empty());
+    assert_eq!(dials(&mut m, &[], 1.0), [Text::from("ws://new:1")]);
+    assert_eq!(m.set_seeds(vec!["ws://new:1".into()]), [LinkId(1)]);
+    m.closed(LinkId(1), at(2.0), &mut Chance::new(1));
+    assert!(dials(&mut m, &[], 200.0).is_empty(), "nobody knows the old one any more");
+}
+
+#[test]
 fn failures_slow_down_without_end_and_success_starts_over() {
     let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
     let mut now = 0.0;

@@ -464,6 +464,25 @@ fn commands_are_limited_under_their_counted_name() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_stored_is_taken_back() {
+    let mut bench = Bench::new(DiscoverySettings::default());
+    let export = |bench: &mut Bench| {
+        let shown = bench.call("namespace_policy_export", json!({}));
+        json!([shown["enabled"], shown["default_allow"], shown["rules"]])
+    };
+    bench.call("namespace_policy_apply", json!({"rules": [{"namespace": "a"}]}));
+    let before = export(&mut bench);
+    let unstored =
+        bench.outcome("namespace_policy_apply", json!([{"rules": [], "enabled": true}]), json!({}));
+    let Ok(Outcome::PolicyChanged { former, .. }) = unstored else { panic!("{unstored:?}") };
+    let now = bench.now();
+    bench.discovery.revert_policy(former, "the disk is full", now);
+    assert_eq!(export(&mut bench), before);
+    let last = bench.call("namespace_policy_audit", json!({"limit": 1}))["entries"][0].clone();
+    assert_eq!(json!([last["valid"], last["errors"]]), json!([false, ["the disk is full"]]));
+}
+
+#[test]
 fn policy_is_applied_as_a_whole_or_not_at_all() {
     let mut bench = bench();
     let export = |bench: &mut Bench| {
@@ -493,7 +512,7 @@ fn policy_is_applied_as_a_whole_or_not_at_all() {
     assert_eq!(export(&mut bench), before);
     let rule = json!({"namespace": "svc.m", "owners": ["c1"], "visibility": "c9", "policy_version": "v7"});
     let applied = bench.outcome("namespace_policy_apply", json!([{"rules": [rule, {"namespace": "svc"}], "enabled": true, "default_allow": true, "actor": "kit"}]), json!({}));
-    let Ok(Outcome::PolicyChanged { value }) = applied else { panic!("{applied:?}") };
+    let Ok(Outcome::PolicyChanged { value, .. }) = applied else { panic!("{applied:?}") };
     same_shape(&value, &sample("namespace_policy_apply")["result"]);
     assert_eq!(bench.call("namespace_status", json!({"namespace": "svc.m.x"}))["reason"], "viewer_denied");
     bench.call("namespace_policy_apply", json!({"default_allow": false}));
