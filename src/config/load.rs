@@ -165,7 +165,7 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, Faults> {
     if !faults.is_empty() {
         return Err(faults.sorted());
     }
-    notices.extend(unserved::notices(&settings, &values));
+    notices.extend(unserved::notices(&values));
     Ok(Loaded { settings, values, warnings, notices, legacy, files })
 }
 

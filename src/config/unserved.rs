@@ -6,7 +6,6 @@
 use super::fault::{Fault, Faults, Origin};
 use super::load::Loaded;
 use super::schema::{Kind, join, schema};
-use super::settings::Settings;
 use super::value::{Layer, Value};
 
 /// A module that is not there, and the key that switches it off.
@@ -28,11 +27,10 @@ const MISSING: &[Missing] = &[
     missing("dns", Some(("dns.enabled", &["false"]))),
     missing("cache", Some(("cache.enabled", &["false"]))),
     missing("store", Some(("persistence.mode", &["off", "memory"]))),
-    missing("monitoring", Some(("monitoring.enabled", &["false"]))),
+    missing("monitoring-history", Some(("monitoring.enabled", &["false"]))),
     missing("diagnostics", None),
     // Trying a call of an idempotent function at another node.
     missing("retries", None),
-    // One account of all memory; each limit in it holds by itself.
 ];
 
 /// Every key that no module of this build serves, with the module that would.
@@ -47,11 +45,9 @@ pub fn unserved() -> Vec<(&'static str, &'static str)> {
 ///
 /// Refused is a key of a missing module that a file, the environment, an option or a role sets to something other
 /// than its default, unless the module is switched off. Not refused are built-in defaults and those of the old
-/// format. One default asks for a missing module: `monitoring.enabled = true`. By itself, or by role, it is worth a
-/// notice only, and so are keys that merely shape monitoring (`host`, `cors`); refused is who asks for it, by
-/// writing `enabled = true`, a port or a port file.
+/// format.
 pub fn refuse_unserved(loaded: &Loaded) -> Option<Faults> {
-    let faults: Vec<Fault> = wanted(&loaded.settings, &loaded.values)
+    let faults: Vec<Fault> = wanted(&loaded.values)
         .into_iter()
         .map(|(origin, key, module)| {
             Fault::new(origin, format!("`{key}` needs the module {module}, which this build does not have"))
@@ -60,47 +56,29 @@ pub fn refuse_unserved(loaded: &Loaded) -> Option<Faults> {
     (!faults.is_empty()).then(|| Faults(faults).sorted())
 }
 
-/// The same keys, as notices; and one for monitoring that is only on by default.
-pub fn notices(settings: &Settings, values: &Layer) -> Vec<Fault> {
-    let wanted = wanted(settings, values);
-    let by_default = settings.monitoring.enabled
-        && MISSING.iter().any(|missing| missing.module == "monitoring")
-        && !wanted.iter().any(|(_, _, module)| *module == "monitoring");
-    let mut notices: Vec<Fault> = wanted
-        .into_iter()
-        .map(|(origin, key, module)| {
-            let text = format!(
-                "`{key}` needs the module {module}, which this build does not have; a node does not start"
-            );
-            Fault::new(origin, text)
-        })
-        .collect();
-    if by_default {
-        notices.push(Fault::new(
-            Origin::Default,
-            "monitoring is not served by this build; `monitoring.enabled = false` says so",
-        ));
-    }
-    notices
+/// The same keys, as notices.
+pub fn notices(values: &Layer) -> Vec<Fault> {
+    let notice = |(origin, key, module)| {
+        let text = format!(
+            "`{key}` needs the module {module}, which this build does not have; a node does not start"
+        );
+        Fault::new(origin, text)
+    };
+    wanted(values).into_iter().map(notice).collect()
 }
 
-fn wanted(settings: &Settings, values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
+fn wanted(values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
     let mut found = Vec::new();
     for (key, module) in unserved() {
         let Some(setting) = values.get(key) else { continue };
         let asked = setting.origin.is_written() || matches!(setting.origin, Origin::Role(_));
         let default = super::schema::key(key).and_then(|key| key.row.default_value());
         let is_default = default.as_ref() == Some(&setting.value);
-        let is_wanted = match key {
-            "monitoring.enabled" => settings.monitoring.enabled && setting.origin.is_written(),
-            "monitoring.port" | "monitoring.port_file" => !is_default,
-            key => !is_default && !key.starts_with("monitoring."),
-        };
         let is_off = MISSING.iter().any(|missing| {
             missing.module == module
                 && missing.switch.is_some_and(|(switch, off)| off.contains(&word_of(values, switch).as_str()))
         });
-        if asked && is_wanted && !is_off {
+        if asked && !is_default && !is_off {
             found.push((setting.origin.clone(), key, module));
         }
     }

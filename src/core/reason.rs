@@ -55,6 +55,10 @@ reasons! {
     WorkerUnavailable "worker_unavailable" "A function has no running worker." "Read the log for why its worker ends or cannot be started.";
     WorkerGarbage "worker_garbage" "A worker wrote a line that is no JSON-RPC answer." "Workers must write only answers to stdout; put everything else on stderr.";
     ResultTooLarge "result_too_large" "An answer was larger than listen.max_message." "Return less at once, or raise listen.max_message.";
+    MonitoringConnectionsLimit "monitoring_connections_limit" "More connections to the monitoring endpoint were opened than it serves at a time." "Close idle ones; a scraper needs one.";
+    MonitoringTimeout "monitoring_timeout" "A connection to the monitoring endpoint did not send its first request, or did not read an answer, in time." "Usually a port scanner or a stalled client; the address is in the log.";
+    MonitoringMalformed "monitoring_malformed" "What came to the monitoring endpoint was no HTTP request, or its head was too large." "Check the scheme and port that the client uses.";
+    MonitoringUnauthorized "monitoring_unauthorized" "A request to the monitoring endpoint showed no token, or a wrong one." "Send `Authorization: Bearer` with the token of monitoring.token_file.";
     PolicyDenied "policy_denied" "Namespace policy hides something from its viewer." "See namespace_status for the rule that decided.";
     RateLimited "rate_limited" "A viewer asked more often than discovery.rate_limit allows." "Ask less often, or raise discovery.rate_limit.requests.";
     BudgetShared "budget_shared" "More viewers asked than discovery.rate_limit.max_keys; the latest share one budget." "Raise discovery.rate_limit.max_keys.";

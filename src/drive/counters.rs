@@ -36,6 +36,11 @@ impl Counters {
         }
     }
 
+    /// How often this has happened.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.reasons.get(reason as usize).map_or(0, |count| count.load(Relaxed))
+    }
+
     /// Every reason that has happened, with how often.
     pub fn seen(&self) -> Vec<(Reason, u64)> {
         REASONS

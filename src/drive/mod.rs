@@ -5,6 +5,7 @@ pub mod clock;
 pub mod counters;
 pub mod dial;
 pub mod handshake;
+pub mod http;
 pub mod link;
 pub mod listen;
 pub mod log;

@@ -35,6 +35,7 @@ use crate::wire::client::{Publish, write};
 /// See the module.
 pub struct Hub {
     pub clock: Clock,
+    started_at: f64,
     pub counters: Counters,
     pub executor: Arc<Executor<'static>>,
     pub(super) control: Mutex<Control>,
@@ -84,6 +85,21 @@ pub struct Handshake {
     hub: Arc<Hub>,
 }
 
+/// How much of everything there is at one moment, for those who watch the node.
+pub struct Sizes {
+    pub clients: usize,
+    pub peers: usize,
+    pub subscriptions: usize,
+    pub subscriptions_remote: usize,
+    pub calls_pending: usize,
+    pub backlog_bytes: usize,
+    pub backlog_messages: usize,
+    pub outbound_bytes: usize,
+    pub outbound_bytes_max: usize,
+    /// Entries of the catalog by type.
+    pub catalog: [(&'static str, usize); 7],
+}
+
 /// Room for commands under way; given back when dropped.
 pub struct Places {
     hub: Arc<Hub>,
@@ -95,6 +111,7 @@ impl Hub {
         let settings = parts.settings;
         let backlog = Backlog::new(backlog_limits(&settings));
         Arc::new(Hub {
+            started_at: parts.clock.now().wall - parts.clock.now().mono.as_secs_f64(),
             clock: parts.clock,
             counters: Counters::default(),
             executor: parts.executor,
@@ -276,6 +293,53 @@ impl Hub {
     pub fn refused(&self, reason: Reason, peer: &str, text: &str) {
         self.counters.count(reason);
         log::warn!(reason = reason.name(), peer = peer; "refused: {text}");
+    }
+
+    // For those who watch
+
+    /// When the node was started, in seconds since 1970.
+    pub fn started_at(&self) -> f64 {
+        self.started_at
+    }
+
+    /// One look at everything; each lock is held for a few loads.
+    pub fn sizes(&self) -> Sizes {
+        let (peers, catalog) = {
+            let control = lock(&self.control);
+            let catalog = control.fabric.catalog();
+            // Lower bounds, which are exact for the tables of a catalog and need no walk through them.
+            let catalog = [
+                ("function", catalog.functions().size_hint().0),
+                ("topic", catalog.topics().size_hint().0),
+                ("queue", catalog.queues().size_hint().0),
+                ("service", catalog.services().size_hint().0),
+                ("cache", catalog.caches().size_hint().0),
+                ("cache_profile", catalog.cache_profiles().size_hint().0),
+                ("node", catalog.nodes().size_hint().0),
+            ];
+            (control.fabric.membership().connected().count(), catalog)
+        };
+        let (subscriptions, subscriptions_remote) = {
+            let subscriptions = lock(&self.subscriptions);
+            (subscriptions.len(), subscriptions.remote_len())
+        };
+        let (backlog_bytes, backlog_messages) = {
+            let backlog = lock(&self.backlog);
+            (backlog.bytes(), backlog.len())
+        };
+        let (outbound_bytes, outbound_bytes_max) = self.memory.bytes();
+        Sizes {
+            clients: self.clients(),
+            peers,
+            subscriptions,
+            subscriptions_remote,
+            calls_pending: self.pending.load(Relaxed),
+            backlog_bytes,
+            backlog_messages,
+            outbound_bytes,
+            outbound_bytes_max,
+            catalog,
+        }
     }
 
     // Settings and end

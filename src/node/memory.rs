@@ -33,6 +33,11 @@ impl Memory {
         }
     }
 
+    /// Bytes that wait now, and how many may.
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.used.load(Relaxed), self.max.load(Relaxed))
+    }
+
     /// No more is taken in.
     pub fn is_full(&self) -> bool {
         self.used.load(Relaxed) >= self.max.load(Relaxed)

@@ -6,6 +6,7 @@ mod discover;
 mod functions;
 mod hub;
 mod memory;
+mod monitoring;
 mod outlet;
 mod policy_file;
 mod publish;

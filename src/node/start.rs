@@ -11,7 +11,7 @@ use super::control::{self, Control};
 use super::functions::{Local, LocalFunction, LocalFunctions};
 use super::hub::{Hub, Parts, lock};
 use super::policy_file::{Kept, PolicyFile};
-use super::{discover, serve, translate};
+use super::{discover, monitoring, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
@@ -68,6 +68,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
             bind_fault(&format!("listen.endpoint[{index}].port"), &endpoint.host, endpoint.port, &error)
         })?);
     }
+    let watched = monitoring::bind(&settings)?;
     let port = listeners.first().map(|l| l.local_addr().port()).unwrap_or_default();
     let node_id = Text::from(settings.node_id(port));
     let place = place(&settings, &node_id, port, &listeners);
@@ -129,21 +130,33 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     hub.subscribe_to_summaries();
     executor.spawn(control::keep_time(hub.clone(), moved)).detach();
     write_port_file("listen.port_file", &settings.listen.port_file, port)?;
-    announce(&settings, port);
+    if let Some(listener) = &watched {
+        let port = listener.local_addr().port();
+        write_port_file("monitoring.port_file", &settings.monitoring.port_file, port)?;
+    }
+    announce(&settings, port, watched.as_ref());
     for listener in listeners {
         log::info!("listening on {} ({})", listener.local_addr(), listener.settings().protocol);
         executor.spawn(serve::accept(hub.clone(), listener)).detach();
+    }
+    if let Some(listener) = watched {
+        log::info!("monitoring on {}", listener.local_addr());
+        executor.spawn(monitoring::accept(hub.clone(), listener)).detach();
     }
     log::info!(node_id = &*node_id, cluster = settings.node.cluster_id.as_str(); "ready in {:.1} ms", clock.now().mono.as_secs_f64() * 1000.0);
     Ok(Started { hub, tls, loaded })
 }
 
 /// The lines that scripts read (cli-config 4.5).
-fn announce(settings: &Settings, port: u16) {
-    let url = url_of(&settings.listen.host, port);
+fn announce(settings: &Settings, port: u16, watched: Option<&Listener>) {
+    let url = url_of("ws", &settings.listen.host, port);
     let mut out = std::io::stdout().lock();
     // A closed stdout is no reason not to serve.
     let _ = writeln!(out, "Server endpoint: {url}\nMPREG_URL={url}");
+    if let Some(listener) = watched {
+        let url = monitoring::url(settings, listener);
+        let _ = writeln!(out, "Monitoring endpoint: {url}\nMPREG_MONITORING_URL={url}");
+    }
     let _ = out.flush();
 }
 
@@ -233,7 +246,7 @@ fn bind_main(settings: &Settings) -> Result<Listener, String> {
     Err(format!("listen.port_range: no free port of {}: {text}; widen the range", settings.listen.port_range))
 }
 
-fn bind_fault(key: &str, host: &str, port: u16, error: &std::io::Error) -> String {
+pub fn bind_fault(key: &str, host: &str, port: u16, error: &std::io::Error) -> String {
     let remedy = match error.kind() {
         std::io::ErrorKind::AddrInUse => "the port is in use; stop what listens there or choose another",
         std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; choose another",

@@ -75,6 +75,14 @@ impl Node {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
+    /// The rest of the start line that begins like this.
+    pub fn told(&self, start: &str) -> String {
+        match self.out.wait(|line| line.starts_with(start)) {
+            Ok(line) => line.trim_start_matches(start).to_owned(),
+            Err(seen) => panic!("never told: {start}: {seen:#?}"),
+        }
+    }
+
     pub fn stdout(&self) -> Vec<String> {
         self.out.all()
     }
@@ -342,7 +350,8 @@ pub fn refused(folder: &Path, text: &str) -> Output {
 /// `text` completed by what every test wants, unless it says so itself; `DIR` is the folder.
 fn write_config(folder: &Path, text: &str) -> PathBuf {
     let text = text.replace("DIR", &folder.display().to_string());
-    let whole = format!("[monitoring]\nenabled = false\n{text}");
+    let whole =
+        if text.contains("[monitoring]") { text } else { format!("[monitoring]\nenabled = false\n{text}") };
     let file = folder.join("node.toml");
     std::fs::write(&file, whole).unwrap();
     file

@@ -6,6 +6,7 @@
 mod functions;
 mod kit;
 mod logs;
+mod monitoring;
 mod peering;
 mod pubsub;
 mod rpc;

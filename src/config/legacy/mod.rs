@@ -118,7 +118,7 @@ pub fn add_defaults(layer: &mut Layer) {
             Some(Value::Int(port)) => u16::try_from(*port).unwrap_or(0),
             _ => 0,
         };
-        let id = format!("{:?}", crate::config::settings::url_of(&text("listen.host"), port));
+        let id = format!("{:?}", crate::config::settings::url_of("ws", &text("listen.host"), port));
         put_default(layer, "node.id", &id);
     }
 }

@@ -55,7 +55,7 @@ impl Settings {
         }
         match self.listen.advertised_urls.first() {
             Some(url) => url.clone(),
-            None => url_of(&self.listen.host, bound_port),
+            None => url_of("ws", &self.listen.host, bound_port),
         }
     }
 
@@ -84,12 +84,12 @@ impl Settings {
     }
 }
 
-/// `ws://host:port`, an IPv6 address in brackets.
-pub fn url_of(host: &str, port: u16) -> String {
+/// `scheme://host:port`, an IPv6 address in brackets.
+pub fn url_of(scheme: &str, host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
-        format!("ws://[{host}]:{port}")
+        format!("{scheme}://[{host}]:{port}")
     } else {
-        format!("ws://{host}:{port}")
+        format!("{scheme}://{host}:{port}")
     }
 }
 

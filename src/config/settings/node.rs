@@ -270,13 +270,13 @@ table! {
         token: Secret = none, Kind::Secret, Restart, "Bearer token that readers must show; better in token_file.";
         token_file: String = "", TEXT, Restart, "File with the bearer token that readers must show; empty: none is asked for.";
         token_env: String = "", TEXT, Restart, "Environment variable with that token.";
-        admin_token: Secret = none, Kind::Secret, Restart, "Bearer token for changes; better in admin_token_file.";
-        admin_token_file: String = "", TEXT, Restart, "File with the bearer token for changes; empty: changes are refused.";
-        admin_token_env: String = "", TEXT, Restart, "Environment variable with that token.";
-        sample_interval: Duration = "5s", PERIOD, Restart, "How often metrics are sampled.";
-        history: Duration = "2h", SPAN, Restart, "How long samples are kept.";
+        admin_token: Secret = none, Kind::Secret, Restart ["monitoring-history"], "Bearer token for changes; better in admin_token_file.";
+        admin_token_file: String = "", TEXT, Restart ["monitoring-history"], "File with the bearer token for changes; empty: changes are refused.";
+        admin_token_env: String = "", TEXT, Restart ["monitoring-history"], "Environment variable with that token.";
+        sample_interval: Duration = "5s", PERIOD, Restart ["monitoring-history"], "How often metrics are sampled.";
+        history: Duration = "2h", SPAN, Restart ["monitoring-history"], "How long samples are kept.";
         cors: Cors = none, Kind::Table(Cors::ROWS), Restart, "Which web pages of other origins may read.";
-        alerts: Alerts = none, Kind::Table(Alerts::ROWS), Live, "When an alert is raised.";
+        alerts: Alerts = none, Kind::Table(Alerts::ROWS), Live ["monitoring-history"], "When an alert is raised.";
     }
 }
 
@@ -290,7 +290,7 @@ table! {
 
 table! {
     /// `[monitoring.alerts]`
-    Alerts of "monitoring" {
+    Alerts of "monitoring-history" {
         latency_warning: Duration = "100ms", PERIOD, Live, "Mean latency that raises a warning.";
         latency_error: Duration = "500ms", PERIOD, Live, "Mean latency that raises an error.";
         latency_critical: Duration = "1s", PERIOD, Live, "Mean latency that raises a critical alert.";
