@@ -68,8 +68,8 @@ impl Outlet {
         self.settle(counters, push);
     }
 
-    /// A published message for one subscription of this connection.
-    pub fn deliver(&self, counters: &Counters, target: &Target, message: &Message) {
+    /// A published message for one subscription of this connection; how many deliveries were lost over it.
+    pub fn deliver(&self, counters: &Counters, target: &Target, message: &Message) -> u64 {
         let memory = &self.memory;
         let push = self.with(|waiting| {
             if memory.is_full() && waiting.bytes() > 0 {
@@ -78,7 +78,7 @@ impl Outlet {
             let tail = tail("notification_", message, target);
             waiting.push_delivery(target.subscription, message.body.clone(), tail)
         });
-        self.settle(counters, push);
+        self.settle(counters, push)
     }
 
     /// What a new subscription gets of the past.
@@ -180,20 +180,23 @@ impl Outlet {
         outcome
     }
 
-    fn settle(&self, counters: &Counters, push: Push) {
-        let count =
-            |losses: Losses| losses.by_reason().for_each(|(reason, n)| counters.count_many(reason, n));
+    /// Counts what a push cost; how many deliveries were lost.
+    fn settle(&self, counters: &Counters, push: Push) -> u64 {
+        let count = |losses: Losses| {
+            losses.by_reason().map(|(reason, n)| (counters.count_many(reason, n), n).1).sum::<u64>()
+        };
         match push {
             Push::Queued(losses) => count(losses),
             Push::Dropped(reason, losses) => {
                 counters.count(reason);
-                count(losses);
+                1 + count(losses)
             }
-            Push::Closed => {}
+            Push::Closed => 0,
             Push::Cut(reason) => {
                 counters.count(reason);
                 log::warn!(reason = reason.name(), connection = self.id.0; "cut: the other end does not read");
                 self.close(close_code::TRY_AGAIN_LATER, cut_text(reason).to_owned());
+                1
             }
         }
     }

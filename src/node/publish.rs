@@ -63,7 +63,7 @@ pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Ser
         timestamp: wish.timestamp,
         body: write::notification_body(wish),
     });
-    hub.spread(&audience, &message);
+    let lost = hub.spread(&audience, &message);
     hub.keep(message.clone(), now);
     if audience.remote {
         let (topic, message_id, timestamp) =
@@ -71,7 +71,7 @@ pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Ser
         let message = write::message_of(&message.body);
         hub.control(Event::Publish { topic, message_id, timestamp, message });
     }
-    connection.answer(|out| write::ack(out, &wish.u, Ok(())))
+    connection.answer(|out| write::ack_with_losses(out, &wish.u, lost))
 }
 
 pub fn subscribe(connection: &mut Connection, wish: Subscribe, now: Now) -> Served {
@@ -157,12 +157,12 @@ impl Hub {
         Audience { topic: topic.into(), local, remote, open: !reserved::is_reserved(topic) }
     }
 
-    /// Puts a message into the outlets of its audience.
-    pub fn spread(&self, audience: &Audience, message: &Arc<Message>) {
-        for (outlet, target) in &audience.local {
-            outlet.deliver(&self.counters, target, message);
-        }
+    /// Puts a message into the outlets of its audience; how many deliveries slow subscribers lost over it.
+    pub fn spread(&self, audience: &Audience, message: &Arc<Message>) -> u64 {
+        let outlets = audience.local.iter();
+        let lost = outlets.map(|(outlet, target)| outlet.deliver(&self.counters, target, message)).sum();
         self.counters.delivered.fetch_add(audience.local.len() as u64, Relaxed);
+        lost
     }
 
     /// Delivers to clients of this node what another node or this node itself published.

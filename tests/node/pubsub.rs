@@ -172,32 +172,36 @@ fn subscriptions_of_a_connection_are_limited() {
     });
 }
 
-/// One that did not read while others did, until `messages` were published or the node has said `enough`.
-async fn slow_subscriber(node: &Node, messages: u64, enough: &str) -> Wire {
+/// One that did not read while others did, until `messages` were published or the node has said `enough`; and how many
+/// deliveries the publisher was told were lost.
+async fn slow_subscriber(node: &Node, messages: u64, enough: &str) -> (Wire, u64) {
     let (mut slow, mut healthy, mut publisher) = (node.wire().await, node.wire().await, node.wire().await);
     slow.subscribe("slow", "t.#", 0).await;
     healthy.subscribe("healthy", "t.#", 0).await;
     let filling = "x".repeat(FILLING_BYTES);
+    let mut told = 0;
     for n in 0..messages {
         let answer = publisher.publish("t.x", json!({ "n": n, "filling": filling })).await;
         assert_eq!(answer["success"], true, "a publisher never waits for a subscriber");
+        told += answer["dropped"].as_u64().unwrap_or_default();
         assert_eq!(until(&mut healthy, n).await, (vec![n], vec![]), "others are unaffected");
         if node.count_logged(enough) > 0 {
             break;
         }
     }
-    slow
+    (slow, told)
 }
 
 #[test]
 fn a_slow_subscriber_loses_the_oldest_and_is_told() {
     let node = Node::start("[pubsub]\noutbound_per_subscription = \"256KiB\"\n");
     run(async |_| {
-        let mut slow = slow_subscriber(&node, MESSAGES, "never said").await;
+        let (mut slow, told) = slow_subscriber(&node, MESSAGES, "never said").await;
         let (seen, notices) = until(&mut slow, MESSAGES - 1).await;
         assert!(seen.is_sorted() && seen[0] == 0, "{seen:?}");
         let lost = MESSAGES - seen.len() as u64;
         assert!(lost > 0, "{seen:?}");
+        assert_eq!(told, lost, "the publisher knows as well");
         let notice = notices.last().unwrap();
         assert_eq!(
             (&notice["subscription_id"], &notice["policy"]),
@@ -214,7 +218,7 @@ fn a_slow_subscriber_loses_the_newest_where_that_is_the_policy() {
     let text = "[pubsub]\noutbound_per_subscription = \"256KiB\"\nslow_subscriber = \"drop_newest\"\n";
     let node = Node::start(text);
     run(async |_| {
-        let mut slow = slow_subscriber(&node, MESSAGES, "never said").await;
+        let (mut slow, told) = slow_subscriber(&node, MESSAGES, "never said").await;
         let mut seen = Vec::new();
         // The answer comes after everything that waited.
         slow.send(request("end", json!([command("c", "echo", json!([1]))]))).await;
@@ -231,6 +235,7 @@ fn a_slow_subscriber_loses_the_newest_where_that_is_the_policy() {
         let notice = notices.last().unwrap();
         assert_eq!(notice["policy"], "drop_newest");
         assert_eq!(notice["total"], json!(MESSAGES - seen.len() as u64), "{seen:?}");
+        assert_eq!(told, MESSAGES - seen.len() as u64, "the publisher knows as well");
     });
 }
 
@@ -239,7 +244,7 @@ fn a_slow_subscriber_is_disconnected_where_that_is_the_policy() {
     let text = "[pubsub]\noutbound_per_subscription = \"256KiB\"\nslow_subscriber = \"disconnect\"\n";
     let node = Node::start(text);
     run(async |_| {
-        let mut slow = slow_subscriber(&node, 10 * MESSAGES, "slow_subscriber_disconnected").await;
+        let (mut slow, _) = slow_subscriber(&node, 10 * MESSAGES, "slow_subscriber_disconnected").await;
         let (code, text) = slow.closed().await;
         assert!(code == 1013 && text.contains("pubsub.outbound_per_subscription"), "{code} {text}");
         node.logged_text("reason=slow_subscriber_disconnected");

@@ -62,6 +62,18 @@ pub fn ack(out: &mut Vec<u8>, u: &str, outcome: Result<(), &str>) {
     out.push(b'}');
 }
 
+/// The ack of a publish that made `lost` deliveries to slow subscribers of this node fall out: those of this message,
+/// or older ones that made room for it. The member is not there where nothing was lost, and existing clients ignore it.
+pub fn ack_with_losses(out: &mut Vec<u8>, u: &str, lost: u64) {
+    ack(out, u, Ok(()));
+    if lost > 0 {
+        out.pop();
+        out.extend_from_slice(b",\"dropped\":");
+        json::push(out, &lost);
+        out.push(b'}');
+    }
+}
+
 /// The beginning of every notification of one published message: the head and the member `message` with its defaults
 /// filled in. What follows is [`notification_tail`].
 pub fn notification_body(message: &Publish<'_>) -> Bytes {
