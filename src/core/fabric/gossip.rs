@@ -12,6 +12,7 @@ use serde_json::value::to_raw_value;
 use super::seen::Seen;
 use super::*;
 use crate::core::catalog::{Claim, Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
 /// When and under which numbers this node speaks.
@@ -21,10 +22,20 @@ pub(super) struct Announcer {
     sequence: i64,
     /// The last date given to an own entry; the next is later, so that no two announcements tie.
     dated: f64,
+    /// All own entries are dated then or later.
+    all_dated: f64,
     next_node: Duration,
     next_all: Duration,
     node_every_seconds: f64,
     all_every_seconds: f64,
+}
+
+/// A peer that gossip goes to.
+struct Listener {
+    node: Text,
+    link: LinkId,
+    /// Has said STATUS lately.
+    lively: bool,
 }
 
 impl Announcer {
@@ -36,6 +47,7 @@ impl Announcer {
             seen: Seen::new(MESSAGES_REMEMBERED),
             sequence: 0,
             dated: 0.0,
+            all_dated: now.wall,
             next_node: later(now, node_every_seconds, chance),
             next_all: later(now, all_every_seconds, chance),
             node_every_seconds,
@@ -96,19 +108,22 @@ impl Fabric {
         applied.changed
     }
 
-    /// Refreshes what is due of the own entries.
+    /// Refreshes what is due of the own entries. They never expire here: where a process was held up for longer than
+    /// a lease, or its clock was set, all of them are due.
     pub(super) fn refresh(&mut self, now: Now, out: &mut Vec<Action>) {
-        if now.mono < self.announcer.next() {
+        let lapsed = now.wall > self.announcer.all_dated + self.own.catalog_ttl_seconds;
+        if now.mono < self.announcer.next() && !lapsed {
             return;
         }
         let own = self.node_id().clone();
-        let all = now.mono >= self.announcer.next_all;
+        let all = lapsed || now.mono >= self.announcer.next_all;
         let delta = if all {
             self.catalog.excerpt(|_, node| *node == *own)
         } else {
             Delta { nodes: vec![Arc::new(self.own_node())], ..Delta::default() }
         };
         if all {
+            self.announcer.all_dated = now.wall;
             self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
         }
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
@@ -118,7 +133,7 @@ impl Fabric {
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
     pub(super) fn introduce(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
         let own = self.node_id().clone();
-        let to = [(Text::from(""), link)];
+        let to = [Listener { node: "".into(), link, lively: false }];
         let mine = self.catalog.excerpt(|_, node| *node == *own);
         self.say(mine, "", true, &to, now, out);
         let others = self.catalog.excerpt(|_, node| *node != *own);
@@ -129,7 +144,7 @@ impl Fabric {
 
     /// Gossips a change that this node made.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let to = self.listeners(&[]);
+        let to = self.listeners(&[], now);
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
@@ -215,7 +230,7 @@ impl Fabric {
         for gone in &applied.changed.node_removals {
             self.told_by.remove(&gone.node_id);
         }
-        self.pass_on(link, peer, gossip, &passed_on, out);
+        self.pass_on(link, peer, gossip, &passed_on, now, out);
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
     }
 
@@ -272,7 +287,15 @@ impl Fabric {
     }
 
     /// Passes gossip on to the peers that have not had it, under the rules of 5.1.
-    fn pass_on(&mut self, link: LinkId, from: &Text, gossip: &Gossip, delta: &Delta, out: &mut Vec<Action>) {
+    fn pass_on(
+        &mut self,
+        link: LinkId,
+        from: &Text,
+        gossip: &Gossip,
+        delta: &Delta,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
         let own = self.node_id().clone();
         if gossip.ttl <= 0 || gossip.hop_count >= gossip.max_hops {
             if gossip.max_hops > 0 {
@@ -286,7 +309,7 @@ impl Fabric {
         let mut visited: Vec<&str> = gossip.propagation_path.iter().map(|n| &**n).collect();
         visited.extend(gossip.seen_by.iter().map(|n| &**n));
         visited.push(from);
-        let to = self.listeners(&visited);
+        let to = self.listeners(&visited, now);
         let Some(payload) = to_raw_value(delta).ok().filter(|_| !to.is_empty()) else { return };
         let mut next = gossip.clone();
         next.sender_id = Str::from(&own);
@@ -298,11 +321,16 @@ impl Fabric {
         send_to_all(next, &to, out);
     }
 
-    /// Peers that are not in `except`, each with one of its links.
-    fn listeners(&self, except: &[&str]) -> Vec<(Text, LinkId)> {
-        let peers = self.membership.connected().map(|(node, _)| node);
-        let listening = peers.filter(|n| !except.contains(&&***n));
-        listening.filter_map(|n| Some((n.clone(), self.membership.link_to(n)?))).collect()
+    /// Peers that are not in `except`.
+    fn listeners(&self, except: &[&str], now: Now) -> Vec<Listener> {
+        let fresh = gossip_interval(&self.own) * REPORTS_MISSED_MAX;
+        let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
+        let listener = |(node, peer): (&Text, &Peer)| {
+            let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
+            let lively = heard.is_some_and(|ago| ago <= fresh);
+            Some(Listener { node: node.clone(), link: self.membership.link_to(node)?, lively })
+        };
+        peers.filter_map(listener).collect()
     }
 
     /// Sends a delta as gossip of this node, in as many messages as its size needs. What is `passed_on` goes through
@@ -312,7 +340,7 @@ impl Fabric {
         mut delta: Delta,
         label: &str,
         passed_on: bool,
-        to: &[(Text, LinkId)],
+        to: &[Listener],
         now: Now,
         out: &mut Vec<Action>,
     ) {
@@ -320,7 +348,7 @@ impl Fabric {
         if delta.sent_at <= 0.0 || delta.sent_at > now.wall {
             delta.sent_at = now.wall.max(self.announcer.dated);
         }
-        let around = ENVELOPE_BYTES + to.iter().map(|(node, _)| node.len() + 3).sum::<usize>();
+        let around = ENVELOPE_BYTES + to.iter().map(|l| l.node.len() + 3).sum::<usize>();
         let max = self.own.gossip_bytes_max.saturating_sub(around);
         let mut waiting = vec![delta];
         while let Some(mut delta) = waiting.pop() {
@@ -344,7 +372,7 @@ impl Fabric {
         payload: &RawValue,
         label: &str,
         passed_on: bool,
-        to: &[(Text, LinkId)],
+        to: &[Listener],
         now: Now,
         out: &mut Vec<Action>,
     ) {
@@ -377,12 +405,13 @@ impl Fabric {
 
 /// Sends gossip to each of these, with the others in its list of who has seen it, so that nobody of them is told again:
 /// news in a full mesh cost one message for each node. Nobody is in its own list, because a reference node passes on
-/// nothing that it is said to have seen (5.5).
-fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [(Text, LinkId)], out: &mut Vec<Action>) {
+/// nothing that it is said to have seen (5.5), and nobody who has been silent, because what we send may not arrive.
+fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Action>) {
     let before = gossip.seen_by.len();
-    for (node, link) in to {
+    for Listener { node, link, .. } in to {
         gossip.seen_by.truncate(before);
-        gossip.seen_by.extend(to.iter().map(|(other, _)| other).filter(|o| *o != node).map(Str::from));
+        let others = to.iter().filter(|other| other.lively && other.node != *node);
+        gossip.seen_by.extend(others.map(|other| Str::from(&other.node)));
         out.push(Action::Send { link: *link, bytes: gossip.encode() });
     }
 }
@@ -414,3 +443,5 @@ const NODE_REFRESH_SECONDS_MIN: f64 = 2.0;
 const DATE_STEP: f64 = 1e-6;
 /// At most, around the payload of gossip of this node, besides lists of nodes.
 const ENVELOPE_BYTES: usize = 2048;
+/// A peer that has missed this many times to say STATUS may not hear us either.
+const REPORTS_MISSED_MAX: u32 = 3;

@@ -322,6 +322,22 @@ fn news_cost_one_message_for_each_node() {
 }
 
 #[test]
+fn a_node_that_was_held_up_for_long_keeps_its_own_entries() {
+    let mut world = mesh(2);
+    world.seconds += 100.0; // three leases, and nobody was told
+    world.run(2.0);
+    for n in 0..2 {
+        assert_eq!(world.names(n).len(), 8, "{n}");
+    }
+    // A clock that is set forward ends no lease of one's own either.
+    let fabric = world.nodes[0].fabric.as_mut().unwrap();
+    let later = Now { wall: WALL + world.seconds + 1000.0, mono: Duration::from_secs_f64(world.seconds) };
+    fabric.handle(Event::Tick, later, &mut Vec::new());
+    let own = fabric.catalog().functions().filter(|f| f.node_id == url(0)).count();
+    assert_eq!((own, fabric.catalog().nodes().count()), (4, 1));
+}
+
+#[test]
 fn who_was_left_out_is_told_by_others() {
     let mut world = mesh(4);
     let links: Vec<LinkId> =
