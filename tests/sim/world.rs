@@ -71,7 +71,6 @@ pub struct World {
     pub calls: BTreeMap<String, Asked>,
     /// How often a message came to a process of a node.
     pub deliveries: BTreeMap<(String, usize, u32), usize>,
-    pub published: usize,
     /// What reaches an impostor on its connections.
     pub heard_by_impostor: Vec<bytes::Bytes>,
     check_every: Time,
@@ -108,7 +107,6 @@ impl World {
             log_hash: 0xcbf2_9ce4_8422_2325,
             calls: BTreeMap::new(),
             deliveries: BTreeMap::new(),
-            published: 0,
             heard_by_impostor: Vec::new(),
             check_every: SECOND * (1 + count as u64 / 10),
             next_check: 0,
@@ -211,11 +209,6 @@ impl World {
 
     pub fn heal(&mut self) {
         self.network.cut.clear();
-        self.unstall();
-    }
-
-    pub fn heal_way(&mut self, from: usize, to: usize) {
-        self.network.cut.remove(&(from, to));
         self.unstall();
     }
 
@@ -354,7 +347,9 @@ impl World {
                 let key = (message_id.to_string(), n, self.nodes[n].life);
                 *self.deliveries.entry(key).or_default() += 1;
             }
-            Action::Refused { reason, count, .. } => *self.nodes[n].refused.entry(reason).or_default() += count,
+            Action::Refused { reason, count, .. } => {
+                *self.nodes[n].refused.entry(reason).or_default() += count
+            }
             Action::CatalogChanged(_) | Action::Log { .. } => {}
         }
     }
@@ -379,7 +374,10 @@ impl World {
         let to = forms::node_behind(&url).filter(|to| *to < self.nodes.len());
         let life = self.nodes[n].life;
         let reachable = to.is_some_and(|to| {
-            self.network.open(n, to) && self.network.open(to, n) && !self.nodes[to].dark && !self.nodes[to].stuck
+            self.network.open(n, to)
+                && self.network.open(to, n)
+                && !self.nodes[to].dark
+                && !self.nodes[to].stuck
         });
         let round_trip = 3.0 * self.network.conditions.latency_seconds
             + self.network.conditions.jitter_seconds * unit(&mut self.chance);
