@@ -1,7 +1,7 @@
 //! Gossip: what this node tells of itself, what it passes on, and what it believes (fabric.md 5).
 //!
 //! Own entries are announced when they change and refreshed long before they expire. What changed something here is
-//! passed on once, to everybody but those who have it. A node speaks for itself and its cluster; nobody speaks for
+//! passed on once, to everybody but those who have it or are being told by its sender. A node speaks for itself and its cluster; nobody speaks for
 //! this node. A message is known by its id alone: the digest of the reference repeats after a restart and would
 //! silence news (20.2 C8).
 
@@ -11,7 +11,8 @@ use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
 use super::*;
-use crate::core::catalog::{Claim, Entry, FunctionKey, TopicKey};
+use crate::core::catalog::{Claim, Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
 /// When and under which numbers this node speaks.
@@ -21,10 +22,20 @@ pub(super) struct Announcer {
     sequence: i64,
     /// The last date given to an own entry; the next is later, so that no two announcements tie.
     dated: f64,
+    /// All own entries are dated then or later.
+    all_dated: f64,
     next_node: Duration,
     next_all: Duration,
     node_every_seconds: f64,
     all_every_seconds: f64,
+}
+
+/// A peer that gossip goes to.
+struct Listener {
+    node: Text,
+    link: LinkId,
+    /// Has said STATUS lately.
+    lively: bool,
 }
 
 impl Announcer {
@@ -36,6 +47,7 @@ impl Announcer {
             seen: Seen::new(MESSAGES_REMEMBERED),
             sequence: 0,
             dated: 0.0,
+            all_dated: now.wall,
             next_node: later(now, node_every_seconds, chance),
             next_all: later(now, all_every_seconds, chance),
             node_every_seconds,
@@ -97,19 +109,22 @@ impl Fabric {
         applied.changed
     }
 
-    /// Refreshes what is due of the own entries.
+    /// Refreshes what is due of the own entries. They never expire here: where a process was held up for longer than
+    /// a lease, or its clock was set, all of them are due.
     pub(super) fn refresh(&mut self, now: Now, out: &mut Vec<Action>) {
-        if now.mono < self.announcer.next() {
+        let lapsed = now.wall > self.announcer.all_dated + self.own.catalog_ttl_seconds;
+        if now.mono < self.announcer.next() && !lapsed {
             return;
         }
         let own = self.node_id().clone();
-        let all = now.mono >= self.announcer.next_all;
+        let all = lapsed || now.mono >= self.announcer.next_all;
         let delta = if all {
             self.catalog.excerpt(|_, node| *node == *own)
         } else {
             Delta { nodes: vec![Arc::new(self.own_node())], ..Delta::default() }
         };
         if all {
+            self.announcer.all_dated = now.wall;
             self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
         }
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
@@ -119,30 +134,24 @@ impl Fabric {
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
     pub(super) fn introduce(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
         let own = self.node_id().clone();
+        let to = [Listener { node: "".into(), link, lively: false }];
         let mut mine = self.catalog.excerpt(|_, node| *node == *own);
         mine.drop_local();
         if !mine.is_empty() {
-            for bytes in self.encode(mine, "", true, now, out) {
-                out.push(Action::Send { link, bytes });
-            }
+            self.say(mine, "", true, &to, now, out);
         }
         let mut others = self.catalog.excerpt(|_, node| *node != *own);
         others.drop_local();
         if !others.is_empty() {
-            for bytes in self.encode(others, "snapshot:", false, now, out) {
-                out.push(Action::Send { link, bytes });
-            }
+            self.say(others, "snapshot:", false, &to, now, out);
         }
     }
 
     /// Gossips a change that this node made.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let links: Vec<LinkId> = self.peer_links(&[]);
-        if links.is_empty() {
-            return;
-        }
-        for bytes in self.encode(delta, "", true, now, out) {
-            out.extend(links.iter().map(|link| Action::Send { link: *link, bytes: bytes.clone() }));
+        let to = self.listeners(&[], now);
+        if !to.is_empty() {
+            self.say(delta, "", true, &to, now, out);
         }
     }
 
@@ -228,7 +237,7 @@ impl Fabric {
             self.told_by.remove(&gone.node_id);
         }
         if !passed_on.is_empty() {
-            self.pass_on(link, peer, gossip, &passed_on, out);
+            self.pass_on(link, peer, gossip, &passed_on, now, out);
         }
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
     }
@@ -286,7 +295,15 @@ impl Fabric {
     }
 
     /// Passes gossip on to the peers that have not had it, under the rules of 5.1.
-    fn pass_on(&mut self, link: LinkId, from: &Text, gossip: &Gossip, delta: &Delta, out: &mut Vec<Action>) {
+    fn pass_on(
+        &mut self,
+        link: LinkId,
+        from: &Text,
+        gossip: &Gossip,
+        delta: &Delta,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
         let own = self.node_id().clone();
         if gossip.ttl <= 0 || gossip.hop_count >= gossip.max_hops {
             if gossip.max_hops > 0 {
@@ -300,8 +317,8 @@ impl Fabric {
         let mut visited: Vec<&str> = gossip.propagation_path.iter().map(|n| &**n).collect();
         visited.extend(gossip.seen_by.iter().map(|n| &**n));
         visited.push(from);
-        let links = self.peer_links(&visited);
-        let Some(payload) = to_raw_value(delta).ok().filter(|_| !links.is_empty()) else { return };
+        let to = self.listeners(&visited, now);
+        let Some(payload) = to_raw_value(delta).ok().filter(|_| !to.is_empty()) else { return };
         let mut next = gossip.clone();
         next.sender_id = Str::from(&own);
         next.payload = Some(&payload);
@@ -309,63 +326,75 @@ impl Fabric {
         next.ttl -= 1;
         next.hop_count += 1;
         next.propagation_path.push(Str::from(&own));
-        let bytes = next.encode();
-        out.extend(links.iter().map(|link| Action::Send { link: *link, bytes: bytes.clone() }));
+        send_to_all(next, &to, out);
     }
 
-    /// One link to each peer that is not in `except`.
-    fn peer_links(&self, except: &[&str]) -> Vec<LinkId> {
-        let peers = self.membership.connected().map(|(node, _)| node);
-        peers.filter(|n| !except.contains(&&***n)).filter_map(|n| self.membership.link_to(n)).collect()
+    /// Peers that are not in `except`.
+    fn listeners(&self, except: &[&str], now: Now) -> Vec<Listener> {
+        let fresh = gossip_interval(&self.own) * REPORTS_MISSED_MAX;
+        let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
+        let listener = |(node, peer): (&Text, &Peer)| {
+            let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
+            let lively = heard.is_some_and(|ago| ago <= fresh);
+            Some(Listener { node: node.clone(), link: self.membership.link_to(node)?, lively })
+        };
+        peers.filter_map(listener).collect()
     }
 
-    /// A delta as gossip of this node, in as many messages as its size needs. What is `passed_on` goes through the
-    /// whole cluster, the rest one hop.
-    fn encode(
+    /// Sends a delta as gossip of this node, in as many messages as its size needs. What is `passed_on` goes through
+    /// the whole cluster, the rest one hop.
+    fn say(
         &mut self,
         mut delta: Delta,
         label: &str,
         passed_on: bool,
+        to: &[Listener],
         now: Now,
         out: &mut Vec<Action>,
-    ) -> Vec<Bytes> {
+    ) {
         delta.cluster_id = self.cluster_id().clone();
         if delta.sent_at <= 0.0 || delta.sent_at > now.wall {
             delta.sent_at = now.wall.max(self.announcer.dated);
         }
-        let max = self.own.gossip_bytes_max;
-        let mut messages = Vec::new();
+        let around = ENVELOPE_BYTES + to.iter().map(|l| l.node.len() + 3).sum::<usize>();
+        let max = self.own.gossip_bytes_max.saturating_sub(around);
         let mut waiting = vec![delta];
         while let Some(mut delta) = waiting.pop() {
             let kind = if passed_on { "" } else { "catalog-snapshot:" };
             delta.update_id = format!("{kind}{}", self.chance.uuid()).into();
-            let bytes = self.encode_one(&delta, label, passed_on, now);
-            let lines: usize = delta.counts().iter().map(|(_, n)| n).sum();
-            if bytes.len() <= max {
-                messages.push(bytes);
+            let payload = to_raw_value(&delta).unwrap_or_else(|_| raw("{}"));
+            let (lines, size) = (delta.counts().iter().map(|(_, n)| n).sum(), payload.get().len());
+            if size <= max {
+                self.say_one(&payload, label, passed_on, to, now, out);
             } else if lines > 1 {
-                let pieces = delta.pieces((bytes.len() / max + 1).clamp(2, lines));
+                let pieces = delta.pieces((size / max.max(1) + 1).clamp(2, lines));
                 waiting.extend(pieces.into_iter().rev());
             } else {
-                refuse(out, Reason::MessageTooLarge, None, format!("an entry of {} bytes", bytes.len()));
+                refuse(out, Reason::MessageTooLarge, None, format!("an entry of {size} bytes"));
             }
         }
-        messages
     }
 
-    fn encode_one(&mut self, delta: &Delta, label: &str, passed_on: bool, now: Now) -> Bytes {
+    fn say_one(
+        &mut self,
+        payload: &RawValue,
+        label: &str,
+        passed_on: bool,
+        to: &[Listener],
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
         let own = self.node_id().clone();
         let id = format!("{own}:{label}{}", self.chance.uuid());
-        let payload = to_raw_value(delta).unwrap_or_else(|_| raw("{}"));
         let (hops, ttl, max_hops) =
             if passed_on { (1, GOSSIP_TTL - 1, self.own.hops_max) } else { (0, 0, 0) };
         let sequence_number = self.announcer.number(now);
         self.announcer.seen.add(&id);
-        Gossip {
+        let gossip = Gossip {
             message_id: id.into(),
             message_type: "catalog_update".into(),
             sender_id: Str::from(&own),
-            payload: Some(&payload),
+            payload: Some(payload),
             vector_clock: Clock::default().tick(&own),
             sequence_number,
             ttl,
@@ -377,8 +406,21 @@ impl Fabric {
             expires_at: now.wall + GOSSIP_SECONDS,
             propagation_path: if passed_on { vec![Str::from(&own)] } else { Vec::new() },
             seen_by: Vec::new(),
-        }
-        .encode()
+        };
+        send_to_all(gossip, to, out);
+    }
+}
+
+/// Sends gossip to each of these, with the others in its list of who has seen it, so that nobody of them is told again:
+/// news in a full mesh cost one message for each node. Nobody is in its own list, because a reference node passes on
+/// nothing that it is said to have seen (5.5), and nobody who has been silent, because what we send may not arrive.
+fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Action>) {
+    let before = gossip.seen_by.len();
+    for Listener { node, link, .. } in to {
+        gossip.seen_by.truncate(before);
+        let others = to.iter().filter(|other| other.lively && other.node != *node);
+        gossip.seen_by.extend(others.map(|other| Str::from(&other.node)));
+        out.push(Action::Send { link: *link, bytes: gossip.encode() });
     }
 }
 
@@ -407,3 +449,7 @@ const MESSAGES_REMEMBERED: usize = 10_000;
 const NODE_REFRESH_SECONDS_MIN: f64 = 2.0;
 /// Seconds; a difference that a float of today's time still shows.
 const DATE_STEP: f64 = 1e-6;
+/// At most, around the payload of gossip of this node, besides lists of nodes.
+const ENVELOPE_BYTES: usize = 2048;
+/// A peer that has missed this many times to say STATUS may not hear us either.
+const REPORTS_MISSED_MAX: u32 = 3;

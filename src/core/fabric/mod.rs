@@ -337,6 +337,7 @@ impl Fabric {
         if self.stopping {
             return;
         }
+        self.refresh(now, out);
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
@@ -350,7 +351,6 @@ impl Fabric {
             }
             out.push(Action::CatalogChanged(Box::new(gone)));
         }
-        self.refresh(now, out);
         if now.mono >= self.next_status {
             self.next_status =
                 now.mono + gossip_interval(&self.own).mul_f64(self.chance.jittered(1.0).clamp(0.8, 1.0));

@@ -309,6 +309,53 @@ fn a_quiet_cluster_keeps_its_catalog_and_says_little() {
 }
 
 #[test]
+fn news_cost_one_message_for_each_node() {
+    let mut world = mesh(6);
+    world.run(0.5);
+    let before = world.sent;
+    world.tell(2, Event::LocalFunctions(vec![function("news")]));
+    let told = world.sent - before;
+    for _ in 0..told {
+        let (to, event) = world.flight.pop_front().unwrap();
+        world.tell(to, event);
+    }
+    assert_eq!((told, world.sent - before), (5, 5));
+    assert!((0..6).all(|n| world.fabric(n).catalog().functions_named("news").count() == 1));
+}
+
+#[test]
+fn a_node_that_was_held_up_for_long_keeps_its_own_entries() {
+    let mut world = mesh(2);
+    world.seconds += 100.0; // three leases, and nobody was told
+    world.run(2.0);
+    for n in 0..2 {
+        assert_eq!(world.names(n).len(), 8, "{n}");
+    }
+    // A clock that is set forward ends no lease of one's own either.
+    let fabric = world.nodes[0].fabric.as_mut().unwrap();
+    let later = Now { wall: WALL + world.seconds + 1000.0, mono: Duration::from_secs_f64(world.seconds) };
+    fabric.handle(Event::Tick, later, &mut Vec::new());
+    let own = fabric.catalog().functions().filter(|f| f.node_id == url(0)).count();
+    assert_eq!((own, fabric.catalog().nodes().count()), (4, 1));
+}
+
+#[test]
+fn who_was_left_out_is_told_by_others() {
+    let mut world = mesh(4);
+    let links: Vec<LinkId> =
+        world.ends.iter().filter(|(_, e)| [(1, 2), (2, 1)].contains(&(e.1, e.2))).map(|(l, _)| *l).collect();
+    for link in links {
+        if let Some((_, near, _)) = world.ends.get(&link).copied() {
+            world.act(near, Action::Close { link, code: 1000, reason: "test" });
+        }
+    }
+    world.run(0.000_1);
+    world.tell(1, Event::LocalFunctions(vec![function("news")]));
+    world.run(0.001);
+    assert_eq!(world.fabric(2).catalog().functions_named("news").count(), 1);
+}
+
+#[test]
 fn a_call_runs_on_the_node_it_is_for() {
     let mut world = mesh(2);
     world.call(0, "r1", "where.1", 1);

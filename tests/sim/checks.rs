@@ -1,0 +1,89 @@
+//! What must hold: always, and when a cluster has had the time to settle.
+
+use std::collections::BTreeSet;
+
+use mpreg::core::catalog::{Entry, Leased};
+
+use crate::forms::{CLUSTER, url};
+use crate::world::World;
+
+/// Holds after every step of every world.
+pub fn always(world: &World) {
+    let seed = world.seed;
+    for n in world.running() {
+        let (own, now) = (url(n), world.time_at(n));
+        let catalog = world.fabric(n).catalog();
+        if !world.nodes[n].stuck {
+            let mine: BTreeSet<&str> =
+                catalog.functions().filter(|f| f.node_id == own).map(|f| &*f.identity.name).collect();
+            let declared: BTreeSet<&str> =
+                world.nodes[n].functions.iter().map(|f| &*f.identity.name).collect();
+            assert_eq!(mine, declared, "own functions of {n} at {} s, seed {seed}", world.seconds());
+            assert!(catalog.node(CLUSTER, &own).is_some(), "{n} lost itself, seed {seed}");
+            // An entry leaves with its lease, whoever held it.
+            let ended = catalog.functions().find(|f| f.ends_at() + LEASE_SLACK_SECONDS < now.wall);
+            assert!(ended.is_none(), "{n} holds what has ended: {ended:?}, seed {seed}");
+            let ended = catalog.nodes().find(|e| e.ends_at() + LEASE_SLACK_SECONDS < now.wall);
+            assert!(ended.is_none(), "{n} holds what has ended: {ended:?}, seed {seed}");
+        }
+        let entries = catalog.entries_of_cluster(CLUSTER);
+        let counted = catalog.functions().count() + catalog.nodes().count() + catalog.topics().count();
+        assert_eq!(entries, counted, "entries are counted wrongly at {n}, seed {seed}");
+        let links = world.fabric(n).membership().links().count();
+        assert!(links <= LINKS_PER_PEER_MAX * world.nodes.len(), "{n} holds {links} links, seed {seed}");
+    }
+    let waiting = world.network.waiting_bytes_max;
+    assert!(waiting <= WAITING_BYTES_MAX, "{waiting} bytes wait in one direction of a link, seed {seed}");
+    for ((id, n, _), count) in &world.deliveries {
+        assert_eq!(*count, 1, "{id} came to {n} more than once, seed {seed}");
+    }
+    for (id, asked) in &world.calls {
+        assert!(asked.answers.len() <= 1, "{id} was answered more than once, seed {seed}");
+        assert!(asked.executions <= 1, "{id} ran more than once, seed {seed}");
+        let caller = &world.nodes[asked.node];
+        let alive = caller.fabric.is_some() && caller.life == asked.life && !caller.stuck;
+        let overdue = world.now > asked.deadline + crate::network::SECOND / 100;
+        assert!(!(alive && overdue && asked.answers.is_empty()), "{id} has no end, seed {seed}");
+    }
+}
+
+/// Functions as one node knows them, each with its holder.
+pub fn functions(world: &World, n: usize) -> BTreeSet<(String, String)> {
+    let functions = world.fabric(n).catalog().functions();
+    functions.map(|f| (f.identity.name.to_string(), f.node_id.to_string())).collect()
+}
+
+/// Everybody knows exactly what those who run offer, and nothing else.
+pub fn converged(world: &World) -> bool {
+    let running = world.running();
+    let offered: usize = running.iter().map(|n| world.nodes[*n].functions.len()).sum();
+    running.iter().all(|n| {
+        let catalog = world.fabric(*n).catalog();
+        catalog.nodes().count() == running.len() && catalog.functions().count() == offered
+    }) && same_everywhere(world)
+}
+
+/// All catalogs hold the same keys, and these are of nodes that run.
+pub fn same_everywhere(world: &World) -> bool {
+    let running = world.running();
+    let Some(first) = running.first() else { return true };
+    let keys = |n: usize| world.fabric(n).catalog().functions().map(|f| f.key());
+    let alive = |f: &mpreg::core::catalog::FunctionKey| running.iter().any(|n| url(*n) == f.node_id);
+    keys(*first).all(|k| alive(&k)) && running.iter().all(|n| keys(*first).eq(keys(*n)))
+}
+
+/// Every two nodes that run hold a link.
+pub fn meshed(world: &World) -> bool {
+    let running = world.running();
+    running.iter().all(|n| world.fabric(*n).membership().connected().count() == running.len() - 1)
+}
+
+pub fn settled(world: &World) -> bool {
+    meshed(world) && converged(world)
+}
+
+/// Two links for each pair at rest; more for a moment, while an old one dies.
+const LINKS_PER_PEER_MAX: usize = 4;
+const LEASE_SLACK_SECONDS: f64 = 0.1;
+/// What the keep-alive of the drivers lets gather before it ends a dead link.
+const WAITING_BYTES_MAX: usize = 1 << 22;
