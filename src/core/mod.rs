@@ -14,4 +14,5 @@ pub mod pubsub;
 pub mod reason;
 pub mod rpc;
 pub mod time;
+pub mod trust;
 pub mod worker;
