@@ -90,6 +90,7 @@ reasons! {
     RouteKeyUnknown "route_key_unknown" "A signature cannot be checked: no valid key of its cluster is known, and the key that it carries proves nothing." "Add the cluster's public key to route.security.key.";
     RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
     RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
+    RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
 }
 
 impl Reason {
