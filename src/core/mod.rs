@@ -12,6 +12,8 @@ pub mod fabric;
 pub mod membership;
 pub mod pubsub;
 pub mod reason;
+pub mod route;
 pub mod rpc;
 pub mod time;
+pub mod trust;
 pub mod worker;

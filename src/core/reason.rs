@@ -86,6 +86,16 @@ reasons! {
     LinkLost "link_lost" "The link to the node that ran a call was lost before it answered." "The call may or may not have run; repeat it only if that does no harm.";
     Stopping "stopping" "The node is shutting down and takes no new work." "Use another node.";
     ResultNotUnderstood "result_not_understood" "An answer from elsewhere belongs to no waiting call." "Nothing; it came too late or twice.";
+    RouteNotFromNeighbour "route_not_from_neighbour" "A route or withdrawal was not advertised by the neighbour that sent it." "Nothing where nodes pass gossip on as it is; otherwise look at that neighbour.";
+    RouteMalformed "route_malformed" "A route announcement could not be read, is too large, or its path does not lead from its advertiser to its destination." "See the log for the neighbour and the member.";
+    RouteExpired "route_expired" "A route, withdrawal or key announcement was over when it came, or a stored route was not renewed in time." "Check the clock of its sender, and route.ttl against route.announce_interval.";
+    RouteReplayed "route_replayed" "A route, withdrawal or key announcement is not newer than what is known." "Nothing; it is normal where messages come on several ways.";
+    RouteUnsigned "route_unsigned" "A route or withdrawal has no signature." "Give the neighbour a route.security.signing_key_file, or set route.security.allow_unsigned.";
+    RouteForged "route_forged" "A signature fits none of the keys of the cluster that is said to have made it." "Compare route.security.key with the key that the neighbour signs with.";
+    RouteKeyUnknown "route_key_unknown" "A signature cannot be checked: no valid key of its cluster is known, and the key that it carries proves nothing." "Add the cluster's public key to route.security.key.";
+    RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
+    RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
+    RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
 }
 
 impl Reason {
@@ -97,7 +107,12 @@ impl Reason {
     pub fn is_routine(self) -> bool {
         matches!(
             self,
-            Reason::EntryStale | Reason::MessageRepeated | Reason::GossipUnknownKind | Reason::RoutingOff
+            Reason::EntryStale
+                | Reason::MessageRepeated
+                | Reason::GossipUnknownKind
+                | Reason::RoutingOff
+                | Reason::RouteNotFromNeighbour
+                | Reason::RouteReplayed
         )
     }
 

@@ -6,6 +6,7 @@
 //! that names the place; nothing here decides what becomes of a message.
 
 mod place;
+pub mod route;
 mod text;
 
 use bytes::Bytes;
