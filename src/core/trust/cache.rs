@@ -16,6 +16,11 @@ pub(super) struct Verified {
 }
 
 impl Verified {
+    /// Whether one of the keys made the seal; they are tried in their order.
+    pub fn check_any(&mut self, keys: &[PublicKey], bytes: &[u8], seal: &Seal) -> bool {
+        keys.iter().any(|key| self.check(key, bytes, seal))
+    }
+
     pub fn check(&mut self, key: &PublicKey, canonical: &[u8], seal: &Seal) -> bool {
         if &*seal.signature_algorithm != ALGORITHM || seal.signature.len() != SIGNATURE_DIGITS {
             return false;

@@ -172,8 +172,9 @@ impl Trust {
         if seal.is_absent() {
             return if lax { Ok(Standing::Unsigned) } else { Err(Reason::RouteUnsigned) };
         }
-        if !self.active(cluster, now).is_empty() {
-            let proven = self.is_signed(cluster, canonical, seal, now);
+        let keys: Vec<PublicKey> = self.active(cluster, now).into_iter().cloned().collect();
+        if !keys.is_empty() {
+            let proven = self.verified.check_any(&keys, canonical, seal);
             return if proven { Ok(Standing::Verified) } else { Err(Reason::RouteForged) };
         }
         if !lax {
@@ -223,7 +224,7 @@ impl Trust {
             self.clusters.get(neighbour).map_or_else(Vec::new, |k| k.signers(origin, now));
         let first_claim = origin == Origin::Claimed && signers.is_empty();
         let canonical = announced.canonical();
-        if !first_claim && !signers.iter().any(|key| self.verified.check(key, &canonical, &announced.seal)) {
+        if !first_claim && !self.verified.check_any(&signers, &canonical, &announced.seal) {
             return Err(Reason::RouteKeyRefused);
         }
         if !self.clusters.contains_key(neighbour) && self.clusters.len() >= CLUSTERS_MAX {
@@ -277,11 +278,6 @@ impl Trust {
     /// Signatures that were computed, not remembered.
     pub fn verifications(&self) -> u64 {
         self.verified.computed()
-    }
-
-    fn is_signed(&mut self, cluster: &str, canonical: &[u8], seal: &Seal, now: Now) -> bool {
-        let keys: Vec<PublicKey> = self.active(cluster, now).into_iter().cloned().collect();
-        keys.iter().any(|key| self.verified.check(key, canonical, seal))
     }
 }
 
