@@ -1,6 +1,7 @@
 //! The dull side: sockets, TLS, timers, workers, signals and logs. It does what the core decided and decides nothing
 //! itself.
 
+pub mod certificate;
 pub mod clock;
 pub mod counters;
 pub mod dial;
