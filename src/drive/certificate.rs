@@ -8,7 +8,19 @@ use std::net::IpAddr;
 use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 
-use crate::core::federation::CertificateNames;
+use super::link::Link;
+use crate::core::federation::{CertificateNames, LinkFacts};
+
+/// What a link proves about the other end. `is_verified` is false where any certificate would have been accepted:
+/// for a link that was dialled with tls.verify_peers = false.
+pub fn link_facts(link: &Link, is_verified: bool) -> LinkFacts {
+    let certificates = link.peer_certificates();
+    let shown = certificates.first().filter(|_| is_verified).zip(link.peer_address());
+    LinkFacts {
+        encrypted: link.protocol().is_tls(),
+        certificate: shown.map(|(certificate, address)| certificate_names(certificate, address.ip())),
+    }
+}
 
 /// The names of a certificate; of its addresses the one that was connected to or from, if it is among them.
 pub fn certificate_names(certificate: &CertificateDer<'_>, address: IpAddr) -> CertificateNames {

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod dial;
 pub mod handshake;
 pub mod http;
+pub mod key_source;
 pub mod link;
 pub mod listen;
 pub mod log;

@@ -65,6 +65,9 @@ impl Cluster {
         for record in self.keys {
             let key = PublicKey::parse(&record.public_key)
                 .map_err(|fault| format!("public_key of key {}: {fault}", keys.len() + 1))?;
+            if !key.is_usable() {
+                return Err(format!("public_key of key {} is a key of nobody", keys.len() + 1));
+            }
             let key_id = record.key_id.filter(|id| !id.is_empty()).unwrap_or_else(|| key.id());
             if key_id.len() > KEY_ID_BYTES_MAX {
                 return Err(format!("key {}: key_id has more than {KEY_ID_BYTES_MAX} bytes", keys.len() + 1));
@@ -142,6 +145,10 @@ mod tests {
             (
                 json!({"clusters": {"a": {"keys": [key(1), {"public_key": "zz"}]}}}),
                 "cluster a: public_key of key 2",
+            ),
+            (
+                json!({"clusters": {"a": {"keys": [{"public_key": "ab".repeat(32)}]}}}),
+                "key 1 is a key of nobody",
             ),
             (json!({"clusters": {"a": {"keys": [key(1), key(2)]}}}), "key k is there twice"),
             (json!({"clusters": {"a": {"primary_key_id": "x", "keys": [key(1)]}}}), "primary_key_id x"),
