@@ -515,6 +515,10 @@ fn doubtful_settings_about_other_clusters_are_warnings() {
             format!("[node]\ncluster_id = \"b\"\n{explicit}{open}"),
             &["the own cluster, which always may connect"],
         ),
+        (
+            format!("{permissive}health_check_interval = \"10s\"\n{open}"),
+            &["`federation.health_check_interval` should be more than twice"],
+        ),
         // The y of no point of the curve.
         (
             format!("[[route.security.key]]\ncluster = \"a\"\npublic_key = \"02{}\"\n", "0".repeat(62)),

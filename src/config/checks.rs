@@ -451,6 +451,11 @@ impl Check<'_> {
                         clusters cannot connect to this one";
             self.warn(&["federation.security.require_mutual_auth", told[0], told[1]], text);
         }
+        if s.federation.health_check_interval <= 2 * s.fabric.gossip_interval {
+            let text = "`federation.health_check_interval` should be more than twice `fabric.gossip_interval`: links are \
+                        closed between two rounds of gossip";
+            self.warn(&["federation.health_check_interval", "fabric.gossip_interval"], text);
+        }
         if security.require_mutual_auth && !s.tls.verify_peers {
             let text = "`federation.security.require_mutual_auth` = true, but `tls.verify_peers` is false: this node cannot \
                         connect to other clusters";
