@@ -451,3 +451,90 @@ proptest! {
         let _ = load_as(if json { "server.json" } else { "server.toml" }, &text);
     }
 }
+
+#[test]
+fn contradictions_about_other_clusters_are_told_all_at_once() {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let told = faults(&format!(
+        "[route.security]\nsigning_key = \"{}\"\n[[route.security.key]]\ncluster = \"a\"\npublic_key = \"{key}\"\n\
+         [[route.security.key]]\ncluster = \"a\"\npublic_key = \"{key}\"\n[route.security.provider]\ntype = \"http\"\nsource = \"http://k\"\n\
+         [link_state]\nmode = \"prefer\"\n[link_state.areas]\nlocal = [\"x\", \"y\", \"z\"]\n\
+         [[link_state.areas.area]]\nname = \"x\"\nparent = \"y\"\n[[link_state.areas.area]]\nname = \"y\"\nparent = \"x\"\n\
+         [[link_state.areas.area]]\nname = \"z\"\nparent = \"x\"\n[[link_state.areas.area]]\nname = \"z\"\n\
+         [[link_state.areas.neighbor]]\ncluster = \"b\"\nareas = [\"x\"]\n[[link_state.areas.neighbor]]\ncluster = \"b\"\nareas = []\n\
+         [[link_state.areas.summary]]\nfrom = \"x\"\nto = \"x\"\n",
+        "zz"
+    ));
+    for word in [
+        "2:1: `route.security.signing_key` is no Ed25519 private key",
+        "6:1: a second `route.security.key` route_key_",
+        "10:1: `route.security.provider.type` = \"http\": this program fetches nothing",
+        "18:1: `link_state.areas.area.parent` leads from \"x\" back to it",
+        "21:1: `link_state.areas.area.parent` leads from \"y\" back to it",
+        "26:1: `link_state.areas.area` has \"z\" twice",
+        "31:1: `link_state.areas.neighbor` has \"b\" twice",
+        "35:1: `link_state.areas.summary` from \"x\" to itself",
+        "8 errors",
+    ] {
+        assert!(told.contains(word), "{word}\n{told}");
+    }
+    assert!(!told.contains("zz"), "a secret: {told}");
+    let told = faults("[route.security.provider]\ntype = \"exec\"\nsource = \"sh -c 'x'\"\n");
+    assert!(told.contains("split at white space"), "{told}");
+}
+
+#[test]
+fn doubtful_settings_about_other_clusters_are_warnings() {
+    let permissive = "[federation]\nmode = \"permissive_bridging\"\n";
+    let open = "[federation.security]\nrequire_mutual_auth = false\nrequire_encryption = false\n";
+    let explicit = "[federation]\nmode = \"explicit_bridging\"\nallowed_clusters = [\"b\"]\n";
+    for (text, words) in [
+        (format!("{permissive}{open}"), &[][..]),
+        (format!("{explicit}{open}"), &[]),
+        (permissive.into(), &["`federation.security.require_encryption` = true, but no"]),
+        (
+            format!("{permissive}[federation.security]\nrequire_encryption = false\n"),
+            &["`tls.client_auth` is \"none\""],
+        ),
+        (
+            "[federation]\nallowed_clusters = [\"b\"]\n".into(),
+            &["`federation.allowed_clusters` has no effect"],
+        ),
+        ("[[federation.bridge]]\ncluster = \"b\"\n".into(), &["`federation.bridge` has no effect"]),
+        (
+            format!(
+                "{explicit}{open}[[federation.bridge]]\ncluster = \"b\"\nnodes = [\"ws://n:1\"]\n[[federation.bridge]]\ncluster = \"b\"\n"
+            ),
+            &["lets only some nodes of \"b\" connect", "a second `federation.bridge` to \"b\""],
+        ),
+        (
+            format!("{explicit}{open}allow_functions = [\"f\"]\ndeny_functions = [\"f\"]\n"),
+            &["deny_functions` keeps \"f\""],
+        ),
+        (
+            format!("[node]\ncluster_id = \"b\"\n{explicit}{open}"),
+            &["the own cluster, which always may connect"],
+        ),
+        (
+            format!("{permissive}health_check_interval = \"10s\"\n{open}"),
+            &["`federation.health_check_interval` should be more than twice"],
+        ),
+        // The y of no point of the curve.
+        (
+            format!("[[route.security.key]]\ncluster = \"a\"\npublic_key = \"02{}\"\n", "0".repeat(62)),
+            &["`route.security.key.public_key` is a key of nobody"],
+        ),
+        ("[route]\nttl = \"10s\"\n".into(), &["`route.ttl` should be more than"]),
+        (
+            "[route.stability]\nflap_threshold = 3\n".into(),
+            &["`route.stability.flap_threshold` has no effect"],
+        ),
+        ("[link_state]\nmode = \"only\"\nttl = \"5s\"\n".into(), &["`link_state.ttl` should be more than"]),
+    ] {
+        let told: Vec<String> = good(&text).warnings.iter().map(|warning| warning.to_string()).collect();
+        assert_eq!(told.len(), words.len(), "{text}{told:?}");
+        for (told, word) in told.iter().zip(words) {
+            assert!(told.contains(word), "{text}{told}");
+        }
+    }
+}

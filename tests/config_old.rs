@@ -44,9 +44,9 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ("fabric_link_state_area", "\"area-a\"", "link_state.area", "\"area-a\""),
     (
         "fabric_link_state_area_policy",
-        "{local_areas = [\"a\"], default_area = \"a\", neighbor_areas = {b = [\"a\"]}, area_hierarchy = {a = \"a\"}, area_neighbor_filters = {a = [\"b\"]}}",
+        "{local_areas = [\"a\", \"top\"], default_area = \"a\", neighbor_areas = {b = [\"a\"]}, area_hierarchy = {a = \"top\"}, area_neighbor_filters = {a = [\"b\"]}}",
         "link_state.areas.local",
-        "[\"a\"]",
+        "[\"a\", \"top\"]",
     ),
     ("fabric_route_policy", "{weight_hops = 5.0, max_hops = 3}", "route.policy", ""),
     ("fabric_route_export_policy", "{deny_tags = []}", "route.policy", ""),

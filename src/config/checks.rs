@@ -10,6 +10,8 @@ use super::schema::elements;
 use super::settings::*;
 use super::tls;
 use super::value::{Element, Layer, Value};
+use crate::core::catalog::Text;
+use crate::core::trust::{PublicKey, Signer};
 
 /// Checks everything that takes more than one key to judge.
 pub fn all(settings: &Settings, values: &Layer, faults: &mut Faults, warnings: &mut Vec<Fault>) {
@@ -194,45 +196,108 @@ impl Check<'_> {
                 false => self.warn(&["route.security.require_signatures"], text),
             }
         }
-        if !security.signing_key.is_empty() && !is_key(security.signing_key.reveal(), "PRIVATE KEY") {
-            let text =
-                "`route.security.signing_key` is neither 64 hexadecimal digits nor a private key in PEM";
+        if !security.signing_key.is_empty()
+            && let Err(fault) = Signer::parse(security.signing_key.reveal(), &security.signing_key_id)
+        {
             self.fault(
                 &[
                     "route.security.signing_key_file",
                     "route.security.signing_key_env",
                     "route.security.signing_key",
                 ],
-                text,
+                format!("`route.security.signing_key` {fault}"),
             );
         }
-        let places = elements(self.values, "route.security.key");
-        for (key, element) in security.key.iter().zip(places) {
-            match (key.public_key.is_empty(), key.public_key_file.is_empty()) {
-                (true, true) => {
-                    self.faults
-                        .add(&element.origin, "`route.security.key` needs `public_key` or `public_key_file`");
-                }
-                (false, false) => self
-                    .faults
-                    .add(&element.origin, "`route.security.key` has both `public_key` and `public_key_file`"),
-                (true, false) => {
-                    let fault = match std::fs::read_to_string(&key.public_key_file) {
-                        Err(error) => format!("cannot be read: {error}"),
-                        Ok(text) if is_key(text.trim(), "PUBLIC KEY") => continue,
-                        Ok(_) => "holds neither 64 hexadecimal digits nor a public key in PEM".to_owned(),
-                    };
-                    let text =
-                        format!("`route.security.key.public_key_file`: \"{}\" {fault}", key.public_key_file);
-                    self.faults.add(&member(element, "public_key_file"), text);
-                }
-                (false, true) => {}
-            }
-        }
+        self.route_keys();
         if security.provider.r#type != ProviderType::None && security.provider.source.is_empty() {
             let text =
                 format!("`route.security.provider.type` = \"{}\" needs `source`", security.provider.r#type);
             self.fault(&["route.security.provider.type"], text);
+        }
+        let (provider, keys) =
+            (&security.provider, ["route.security.provider.source", "route.security.provider.type"]);
+        match provider.r#type {
+            ProviderType::Http => {
+                let text = "`route.security.provider.type` = \"http\": this program fetches nothing over HTTP; use \
+                            \"exec\" with a command that does, such as `curl -fsS URL`, or \"file\"";
+                self.fault(&["route.security.provider.type"], text);
+            }
+            ProviderType::Exec if provider.source.contains(['"', '\'', '\\']) => {
+                let text = "`route.security.provider.source` is split at white space, and quotes mean nothing there; \
+                            put the command into a script";
+                self.fault(&keys, text);
+            }
+            _ => {}
+        }
+        if s.route.ttl <= s.route.announce_interval {
+            let text = "`route.ttl` should be more than `route.announce_interval`: routes expire between two announcements";
+            self.warn(&["route.ttl", "route.announce_interval"], text);
+        }
+        if !security.signing_key.is_empty() && security.key_ttl <= security.key_announce_interval {
+            let text = "`route.security.key_ttl` should be more than `route.security.key_announce_interval`: announced \
+                        keys expire between two announcements";
+            self.warn(&["route.security.key_ttl", "route.security.key_announce_interval"], text);
+        }
+        if s.route.stability.flap_threshold > 0 && s.route.stability.suppression_window.is_zero() {
+            let text = "`route.stability.flap_threshold` has no effect while `route.stability.suppression_window` is 0";
+            self.warn(&["route.stability.flap_threshold"], text);
+        }
+    }
+
+    fn route_keys(&mut self) {
+        let keys = &self.s.route.security.key;
+        let mut seen: Vec<(&str, Text)> = Vec::new();
+        let mut primary: Vec<&str> = Vec::new();
+        let places = elements(self.values, "route.security.key");
+        for (key, element) in keys.iter().zip(places) {
+            let (name, parsed) = match (key.public_key.is_empty(), key.public_key_file.is_empty()) {
+                (true, true) => {
+                    self.faults
+                        .add(&element.origin, "`route.security.key` needs `public_key` or `public_key_file`");
+                    continue;
+                }
+                (false, false) => {
+                    let text = "`route.security.key` has both `public_key` and `public_key_file`";
+                    self.faults.add(&element.origin, text);
+                    continue;
+                }
+                (false, true) => ("public_key", PublicKey::parse(&key.public_key)),
+                (true, false) => {
+                    let text = std::fs::read_to_string(&key.public_key_file);
+                    let parsed = text.map_err(|error| format!("cannot be read: {error}"));
+                    let parsed = parsed.and_then(|text| PublicKey::parse(&text));
+                    (
+                        "public_key_file",
+                        parsed.map_err(|fault| format!("\"{}\" {fault}", key.public_key_file)),
+                    )
+                }
+            };
+            let parsed = match parsed {
+                Ok(parsed) => parsed,
+                Err(fault) => {
+                    self.faults.add(&member(element, name), format!("`route.security.key.{name}` {fault}"));
+                    continue;
+                }
+            };
+            if !parsed.is_usable() {
+                let text = format!("`route.security.key.{name}` is a key of nobody: no signature fits it");
+                self.warnings.push(Fault::new(member(element, name), text));
+            }
+            let id = if key.key_id.is_empty() { parsed.id() } else { key.key_id.as_str().into() };
+            if seen.iter().any(|(cluster, other)| *cluster == key.cluster && *other == id) {
+                let text = format!("a second `route.security.key` {id} of cluster \"{}\"", key.cluster);
+                self.faults.add(&element.origin, text);
+            }
+            seen.push((&key.cluster, id));
+            // Primary is the default; only where two say it is one of them wrong.
+            if key.primary && element.members.contains_key("primary") {
+                if primary.contains(&key.cluster.as_str()) {
+                    let text =
+                        format!("a second primary `route.security.key` of cluster \"{}\"", key.cluster);
+                    self.warnings.push(Fault::new(member(element, "primary"), text));
+                }
+                primary.push(&key.cluster);
+            }
         }
     }
 
@@ -260,8 +325,21 @@ impl Check<'_> {
             );
             self.fault(&["link_state.areas.default"], text);
         }
+        if link_state.mode != LinkStateMode::Disabled && link_state.ttl <= link_state.announce_interval {
+            let text = "`link_state.ttl` should be more than `link_state.announce_interval`: updates expire between two \
+                        announcements";
+            self.warn(&["link_state.ttl", "link_state.announce_interval"], text);
+        }
+        self.twice("link_state.areas.area", "name", areas.area.iter().map(|area| &area.name));
+        self.twice("link_state.areas.neighbor", "cluster", areas.neighbor.iter().map(|n| &n.cluster));
+        let pairs: Vec<_> = areas.summary.iter().map(|s| format!("{} to {}", s.from, s.to)).collect();
+        self.twice("link_state.areas.summary", "from", pairs.iter());
         let places = elements(self.values, "link_state.areas.area");
         for (area, element) in areas.area.iter().zip(places) {
+            if is_below_itself(&areas.area, &area.name) {
+                let text = format!("`link_state.areas.area.parent` leads from \"{}\" back to it", area.name);
+                self.faults.add(&member(element, "parent"), text);
+            }
             if !area.parent.is_empty() && !is_local(&area.parent) {
                 let text = format!(
                     "`link_state.areas.area.parent` is \"{}\", which is not a local area",
@@ -272,6 +350,10 @@ impl Check<'_> {
         }
         let places = elements(self.values, "link_state.areas.summary");
         for (summary, element) in areas.summary.iter().zip(places) {
+            if summary.from == summary.to && !summary.to.is_empty() {
+                let text = format!("`link_state.areas.summary` from \"{}\" to itself", summary.from);
+                self.faults.add(&member(element, "to"), text);
+            }
             for (name, area) in [("from", &summary.from), ("to", &summary.to)] {
                 if !area.is_empty() && !is_local(area) {
                     let text =
@@ -296,6 +378,88 @@ impl Check<'_> {
             let text = "`federation.mode` = \"explicit_bridging\" allows nobody; \
                         set `federation.allowed_clusters` or add a [[federation.bridge]]";
             self.fault(&["federation.mode", "node.role"], text);
+        }
+        self.void_federation();
+        self.proofs_of_others();
+    }
+
+    /// What is written about other clusters and has no effect.
+    fn void_federation(&mut self) {
+        let federation = &self.s.federation;
+        let mode = federation.mode;
+        if mode != FederationMode::ExplicitBridging && !federation.allowed_clusters.is_empty() {
+            let text =
+                format!("`federation.allowed_clusters` has no effect while `federation.mode` is \"{mode}\"");
+            self.warn(&["federation.allowed_clusters"], text);
+        }
+        if mode == FederationMode::StrictIsolation && !federation.bridge.is_empty() {
+            let text = "`federation.bridge` has no effect while `federation.mode` is \"strict_isolation\"";
+            self.warn(&["federation.bridge"], text);
+        }
+        let own = &self.s.node.cluster_id;
+        if federation.allowed_clusters.contains(own) {
+            let text = format!(
+                "`federation.allowed_clusters` names \"{own}\", the own cluster, which always may connect"
+            );
+            self.warn(&["federation.allowed_clusters"], text);
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        let places = elements(self.values, "federation.bridge");
+        for (bridge, element) in federation.bridge.iter().zip(places) {
+            if seen.contains(&bridge.cluster.as_str()) {
+                let text = format!(
+                    "a second `federation.bridge` to \"{}\": its nodes may connect too, its times have no effect",
+                    bridge.cluster
+                );
+                self.warnings.push(Fault::new(element.origin.clone(), text));
+            } else if federation.allowed_clusters.contains(&bridge.cluster) && !bridge.nodes.is_empty() {
+                let text = format!(
+                    "`federation.bridge` lets only some nodes of \"{}\" connect, although `federation.allowed_clusters` \
+                     names the cluster",
+                    bridge.cluster
+                );
+                self.warnings.push(Fault::new(member(element, "nodes"), text));
+            }
+            seen.push(&bridge.cluster);
+        }
+        let security = &federation.security;
+        if let Some(both) = security.allow_functions.iter().find(|f| security.deny_functions.contains(f)) {
+            let text = format!(
+                "`federation.security.deny_functions` keeps \"{both}\", which is also in `allow_functions`"
+            );
+            self.warn(&["federation.security.deny_functions"], text);
+        }
+    }
+
+    /// What nodes of other clusters must show, and whether they can.
+    fn proofs_of_others(&mut self) {
+        let s = self.s;
+        let security = &s.federation.security;
+        if s.federation.mode == FederationMode::StrictIsolation {
+            return;
+        }
+        let is_encrypted = |e: &ListenEndpoint| {
+            matches!(e.protocol, Protocol::Wss | Protocol::Tcps) && e.class != LinkClass::Client
+        };
+        let told = ["federation.mode", "node.role"];
+        if security.require_encryption && !s.listen.endpoint.iter().any(is_encrypted) {
+            let text = "`federation.security.require_encryption` = true, but no `listen.endpoint` for nodes is wss or \
+                        tcps: nodes of other clusters cannot connect to this one";
+            self.warn(&["federation.security.require_encryption", told[0], told[1]], text);
+        } else if security.require_mutual_auth && s.tls.client_auth == ClientAuth::None {
+            let text = "`federation.security.require_mutual_auth` = true, but `tls.client_auth` is \"none\": nodes of other \
+                        clusters cannot connect to this one";
+            self.warn(&["federation.security.require_mutual_auth", told[0], told[1]], text);
+        }
+        if s.federation.health_check_interval <= 2 * s.fabric.gossip_interval {
+            let text = "`federation.health_check_interval` should be more than twice `fabric.gossip_interval`: links are \
+                        closed between two rounds of gossip";
+            self.warn(&["federation.health_check_interval", "fabric.gossip_interval"], text);
+        }
+        if security.require_mutual_auth && !s.tls.verify_peers {
+            let text = "`federation.security.require_mutual_auth` = true, but `tls.verify_peers` is false: this node cannot \
+                        connect to other clusters";
+            self.warn(&["tls.verify_peers"], text);
         }
     }
 
@@ -485,6 +649,17 @@ impl Check<'_> {
         found.map(|(key, setting)| (key.clone(), setting.origin.clone()))
     }
 
+    /// A fault for each element of a list whose name another had before.
+    fn twice<'n>(&mut self, list: &str, name: &str, names: impl Iterator<Item = &'n String>) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (value, element) in names.zip(elements(self.values, list)) {
+            if seen.contains(&value.as_str()) && !value.is_empty() {
+                self.faults.add(&member(element, name), format!("`{list}` has \"{value}\" twice"));
+            }
+            seen.push(value);
+        }
+    }
+
     /// A fault at the first of these keys that somebody set.
     fn fault(&mut self, keys: &[&str], text: impl Into<String>) {
         let origin = self.place(keys);
@@ -514,10 +689,15 @@ fn overlap(a: &str, b: &str) -> bool {
     a == b || wild(a) || wild(b)
 }
 
-/// True for 64 hexadecimal digits and for PEM with this label.
-fn is_key(text: &str, label: &str) -> bool {
-    let is_hex = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    is_hex || text.contains(&format!("-----BEGIN {label}-----"))
+/// True where the areas above an area lead back to it.
+fn is_below_itself(areas: &[Area], name: &str) -> bool {
+    let parent = |name: &str| {
+        let parent = areas.iter().find(|area| area.name == name).map(|area| area.parent.as_str());
+        parent.filter(|parent| !parent.is_empty())
+    };
+    // A way without circle visits each area once.
+    let above = std::iter::successors(parent(name), |above| parent(above));
+    above.take(areas.len()).any(|above| above == name)
 }
 
 /// The bytes of 64 hexadecimal digits.

@@ -47,7 +47,7 @@ reasons! {
     SlowSubscriberDropNewest "slow_subscriber_drop_newest" "A subscriber read too slowly and lost the newest message." "Read faster, raise pubsub.outbound_per_subscription, or choose another pubsub.slow_subscriber.";
     SlowSubscriberDisconnected "slow_subscriber_disconnected" "A subscriber read too slowly and was disconnected." "Read faster, raise pubsub.outbound_per_subscription, or choose another pubsub.slow_subscriber.";
     SubscriptionsLimit "subscriptions_limit" "A connection asked for more subscriptions than limits.subscriptions_per_connection." "Use patterns instead of many topics, or raise the limit.";
-    ReservedTopic "reserved_topic" "A client published on a topic below mpreg., which belongs to the nodes." "Publish on another topic.";
+    ReservedTopic "reserved_topic" "A client, or a node of another cluster, published on a topic below mpreg., which belongs to the nodes of a cluster." "Publish on another topic.";
     UnknownSubscription "unknown_subscription" "A client ended a subscription that its connection does not have." "Subscriptions belong to the connection that made them.";
     BacklogEvicted "backlog_evicted" "A stored message was dropped because limits.backlog or its age was reached." "Raise limits.backlog if late subscribers need more.";
     MemoryLimit "memory_limit" "The accounted memory reached limits.memory." "Raise limits.memory, or look at `mpreg ctl status` for who uses it.";
@@ -96,6 +96,12 @@ reasons! {
     RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
     RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
     RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
+    EncryptionRequired "encryption_required" "A node of another cluster connected without TLS." "Use a wss or tcps URL, or set federation.security.require_encryption.";
+    CertificateMissing "certificate_missing" "A node of another cluster showed no certificate that is trusted here." "See [tls] at both nodes, or set federation.security.require_mutual_auth.";
+    CertificateMismatch "certificate_mismatch" "A certificate is not that of the node or cluster that showed it." "Give it the URI name mpreg://CLUSTER/NODE_ID, or the host of the node id as DNS name.";
+    ClusterConnectionsLimit "cluster_connections_limit" "A cluster opened more connections than federation.security.max_connections_per_cluster." "Raise the limit; two nodes usually hold two connections.";
+    ClusterRequestsLimit "cluster_requests_limit" "A cluster called more often than federation.security.max_requests_per_minute." "Call less often, or raise the limit.";
+    FunctionNotShared "function_not_shared" "A function was not called for, or not taken over from, another cluster." "See federation.security.allow_functions and deny_functions.";
 }
 
 impl Reason {

@@ -9,11 +9,13 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
+use futures_rustls::rustls::pki_types::CertificateDer;
 use smol::io::AsyncRead;
 
 use super::outbox::Outbox;
@@ -131,6 +133,16 @@ impl Link {
 
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The certificates that the other end showed, its own first, DER; empty without TLS.
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.stream.peer_certificates()
+    }
+
+    /// The other end of the socket; `None` once that is gone.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_address()
     }
 
     /// False for TCP framing, where a ping would be taken for a message (client.md 1.3).

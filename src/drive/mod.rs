@@ -1,11 +1,13 @@
 //! The dull side: sockets, TLS, timers, workers, signals and logs. It does what the core decided and decides nothing
 //! itself.
 
+pub mod certificate;
 pub mod clock;
 pub mod counters;
 pub mod dial;
 pub mod handshake;
 pub mod http;
+pub mod key_source;
 pub mod link;
 pub mod listen;
 pub mod log;

@@ -4,7 +4,7 @@
 //! end of input. Never interprets a byte; the framings above it do.
 
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -38,6 +38,14 @@ impl ByteStream {
                 .map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect())
                 .unwrap_or_default(),
         }
+    }
+
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        let socket = match self {
+            ByteStream::Plain(socket) => socket,
+            ByteStream::Tls(tls) => tls.get_ref().0,
+        };
+        socket.get_ref().peer_addr().ok()
     }
 
     /// Ends our side: close-notify where there is TLS, then FIN. What the peer sends can still be read.

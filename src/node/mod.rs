@@ -3,6 +3,7 @@
 mod connection;
 mod control;
 mod discover;
+pub mod fabric_settings;
 mod functions;
 mod hub;
 mod memory;
@@ -11,6 +12,7 @@ mod outlet;
 mod policy_file;
 mod publish;
 mod request;
+pub mod route_keys;
 mod serve;
 mod start;
 mod translate;

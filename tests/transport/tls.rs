@@ -11,6 +11,7 @@ use futures_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use futures_rustls::rustls::version::TLS12;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
 use mpreg::core::reason::Reason;
+use mpreg::drive::certificate::link_facts;
 use mpreg::drive::dial::{DialError, DialSettings, dial};
 use mpreg::drive::link::{Incoming, Protocol};
 use mpreg::drive::tls::{ClientAuth, TlsIdentity, TlsSettings, TlsTrust, TlsVersion};
@@ -203,4 +204,23 @@ fn faulty_certificate_files_are_named() {
     }
     let settings = TlsSettings { ca_file: Some(gone), ..TlsSettings::default() };
     assert_eq!(TlsTrust::load(settings).unwrap_err().key, "tls.ca_file");
+}
+
+#[test]
+fn a_dialled_link_says_what_the_other_end_proved() {
+    let authority = Authority::new();
+    run(async |ex| {
+        let server = Server::start(ex, Protocol::Tcps, authority.identity(|_| {}));
+        let link = server.dial(&authority.trust_with(|_| {})).await.expect("a link");
+        let facts = link_facts(&link, true);
+        let names = facts.certificate.expect("the certificate of the server");
+        assert!(facts.encrypted && !(names.dns.is_empty() && names.addresses.is_empty()), "{names:?}");
+        assert_eq!(link.peer_address(), Some(server.address));
+        let unverified = link_facts(&link, false);
+        assert!(unverified.encrypted && unverified.certificate.is_none());
+
+        let plain = Server::start(ex, Protocol::Tcp, None);
+        let facts = link_facts(&plain.dial(&None).await.expect("a link"), true);
+        assert!(!facts.encrypted && facts.certificate.is_none());
+    });
 }

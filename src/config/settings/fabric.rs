@@ -248,8 +248,8 @@ table! {
         mode: FederationMode = "strict_isolation", Kind::Word(&FederationMode::WORDS), Restart, "Who may connect from other clusters: strict_isolation, explicit_bridging or permissive_bridging.";
         allowed_clusters: Vec<String> = [], TEXTS, Link, "Clusters that may connect under explicit_bridging.";
         connection_timeout: Duration = "30s", PERIOD, Restart, "How long a connection to another cluster may take.";
-        retry_attempts: u32 = 3, COUNT, Restart, "How often it is tried again before backing off.";
-        health_check_interval: Duration = "120s", PERIOD, Restart, "How often such connections are checked.";
+        retry_attempts: u32 = 3, COUNT, Restart, "Failed dials in a row that are repeated at once, before backing off.";
+        health_check_interval: Duration = "120s", PERIOD, Restart, "A link with another cluster on which nothing comes for this long is closed and made again.";
         emit_metrics: bool = true, BOOL, Restart, "Whether they are counted.";
         log: FederationLog = none, Kind::Table(FederationLog::ROWS), Restart, "What is logged.";
         security: FederationSecurity = none, Kind::Table(FederationSecurity::ROWS), Restart, "What other clusters must show and may call.";
@@ -285,7 +285,7 @@ table! {
         name: String = "", TEXT, Restart, "Name in logs; empty: bridge_<local>_to_<remote>.";
         nodes: Vec<String> = [], TEXTS, Restart, "Ids of the nodes that may connect; empty: any.";
         connection_timeout: Duration = "30s", PERIOD, Restart, "How long a connection may take.";
-        retry_attempts: u32 = 3, COUNT, Restart, "How often it is tried again before backing off.";
-        health_check_interval: Duration = "60s", PERIOD, Restart, "How often the connection is checked.";
+        retry_attempts: u32 = 3, COUNT, Restart, "Failed dials in a row that are repeated at once, before backing off.";
+        health_check_interval: Duration = "60s", PERIOD, Restart, "A link on which nothing comes for this long is closed and made again.";
     }
 }

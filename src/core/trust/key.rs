@@ -39,11 +39,15 @@ impl PublicKey {
     pub fn parse(text: &str) -> Result<PublicKey, String> {
         let text = text.trim();
         let key = match SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()) {
-            Ok(der) => VerifyingKey::from_public_key_der(&der).ok(),
-            Err(_) => bytes(text).and_then(|b| VerifyingKey::from_bytes(&b).ok()),
+            Ok(der) => VerifyingKey::from_public_key_der(&der).ok().map(|key| PublicKey::new(key.to_bytes())),
+            Err(_) => PublicKey::from_hex(text),
         };
-        key.map(|key| PublicKey { bytes: key.to_bytes(), key: Some(key) })
-            .ok_or_else(|| "is no Ed25519 public key: 64 hexadecimal digits or PEM".into())
+        key.ok_or_else(|| "is no Ed25519 public key: 64 hexadecimal digits or PEM".into())
+    }
+
+    /// False for bytes that are no key of anybody: no signature fits them.
+    pub fn is_usable(&self) -> bool {
+        self.key.is_some()
     }
 
     /// `route_key_` and 16 digits of the SHA-256 of the key.

@@ -8,10 +8,12 @@
 
 mod cache;
 mod key;
+mod registry;
 
 use std::collections::BTreeMap;
 
 pub use key::{PublicKey, Signer};
+pub use registry::read_registry;
 
 use super::catalog::Text;
 use super::reason::Reason;
@@ -35,7 +37,7 @@ pub struct Settings {
 }
 
 /// `[[route.security.key]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConfiguredKey {
     pub cluster: Text,
     pub key: PublicKey,

@@ -38,6 +38,7 @@ use crate::core::worker::Function;
 
 use pool::{Pool, Slot};
 use process::Command;
+pub(in crate::drive) use process::INHERITED;
 
 /// One declared function (cli-config.md 4.3).
 #[derive(Debug, Clone)]

@@ -197,7 +197,7 @@ impl Account {
 }
 
 /// What a worker gets of the daemon's environment.
-const INHERITED: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
+pub(in crate::drive) const INHERITED: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
 /// What programs expect that use `select`.
 const FILES_OPEN_MAX: u64 = 1024;
 /// How often an old kernel is asked whether a process has ended.
