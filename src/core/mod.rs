@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod discovery;
 pub mod error;
 pub mod fabric;
+pub mod link_state;
 pub mod membership;
 pub mod pubsub;
 pub mod reason;
