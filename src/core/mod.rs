@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod error;
 pub mod fabric;
 pub mod federation;
+pub mod link_state;
 pub mod membership;
 pub mod pubsub;
 pub mod reason;

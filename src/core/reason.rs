@@ -74,7 +74,7 @@ reasons! {
     EntryStale "entry_stale" "A catalog entry is older than the one already known." "Nothing; it is normal after reconnects.";
     EntryConflict "entry_conflict" "A function name is bound to another id, or an id to another name." "Use one id for one name everywhere.";
     EntryMalformed "entry_malformed" "A catalog entry could not be read." "See the log for the peer and the field.";
-    ClockSkew "clock_skew" "A catalog entry is dated more than 300 s in the future." "Set the clock of the node that sent it.";
+    ClockSkew "clock_skew" "A catalog entry or link-state update is dated more than 300 s in the future." "Set the clock of the node that sent it.";
     CatalogLimit "catalog_limit" "A cluster announced more entries than limits.catalog_entries_per_cluster." "Raise the limit if the entries are wanted.";
     GossipMalformed "gossip_malformed" "A gossip message could not be read; the link stays." "See the log for the peer and the field.";
     GossipUnknownKind "gossip_unknown_kind" "A gossip message was of a kind this node does not know." "Nothing; newer nodes may say more.";
@@ -102,6 +102,14 @@ reasons! {
     ClusterConnectionsLimit "cluster_connections_limit" "A cluster opened more connections than federation.security.max_connections_per_cluster." "Raise the limit; two nodes usually hold two connections.";
     ClusterRequestsLimit "cluster_requests_limit" "A cluster called more often than federation.security.max_requests_per_minute." "Call less often, or raise the limit.";
     FunctionNotShared "function_not_shared" "A function was not called for, or not taken over from, another cluster." "See federation.security.allow_functions and deny_functions.";
+    LinkStateMalformed "link_state_malformed" "A link-state update could not be read, or has no origin, too long an id, too many neighbours, or an impossible date or ttl." "See the log for the node that made it.";
+    LinkStateExpired "link_state_expired" "A link-state update was over when it came, or a stored one was not renewed in time." "Check the clock of its sender, and link_state.ttl against link_state.announce_interval.";
+    LinkStateStale "link_state_stale" "A link-state update is not newer than the one known of the same node." "Nothing; it is normal where messages come on several ways, and for one ttl after a reference node restarts.";
+    LinkStateOwnOrigin "link_state_own_origin" "A link-state update speaks for this cluster, whose links this node knows itself." "Nothing if another node of this cluster made it; otherwise look at the node that did.";
+    LinkStateArea "link_state_area" "A link-state update or neighbour belongs to no area of this node." "See link_state.area and [link_state.areas].";
+    LinkStateLimit "link_state_limit" "A link-state update was refused because as much is kept as may be: origins, nodes that speak for one, or neighbours." "Look for a node that names clusters which do not exist, or divide the clusters into areas.";
+    LinkStateOneWay "link_state_one_way" "A link is not used because only one of its ends tells of it." "See whether link state is on at the other end, and whether its link is up.";
+    LinkStateUnreliable "link_state_unreliable" "A link is not used because its reliability is 0.3 or less." "Look at the link between the two clusters.";
 }
 
 impl Reason {
@@ -119,6 +127,8 @@ impl Reason {
                 | Reason::RoutingOff
                 | Reason::RouteNotFromNeighbour
                 | Reason::RouteReplayed
+                | Reason::LinkStateStale
+                | Reason::LinkStateArea
         )
     }
 

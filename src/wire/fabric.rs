@@ -5,6 +5,7 @@
 //! unparsed; encoding writes the members of the reference in its order. A message that does not fit is a [`Malformed`]
 //! that names the place; nothing here decides what becomes of a message.
 
+pub mod link_state;
 mod place;
 pub mod route;
 mod text;

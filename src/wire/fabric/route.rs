@@ -308,27 +308,31 @@ fn sorted(tags: &[Text]) -> Vec<&str> {
     tags
 }
 
-fn decode<'a, T: Deserialize<'a>>(payload: &'a RawValue, what: &str) -> Result<T, Malformed> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(payload: &'a RawValue, what: &str) -> Result<T, Malformed> {
     serde_json::from_str(payload.get()).map_err(|error| Malformed::of(what, payload.get(), &error))
 }
 
-fn fill(at: &mut f64, now: f64) {
+pub(super) fn fill(at: &mut f64, now: f64) {
     if at.is_nan() {
         *at = now;
     }
 }
 
-fn member<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn member<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     // Through a value and not a raw one: members beside a flattened one are buffered, and raw ones cannot be.
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     member(deserializer).map(Option::unwrap_or_default)
 }
 
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     member(deserializer).map(|at| at.unwrap_or_else(never))
 }
 
@@ -340,7 +344,7 @@ fn key_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     member(deserializer).map(|s| s.unwrap_or_else(key_ttl))
 }
 
-fn reliability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(super) fn reliability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     member(deserializer).map(|r| r.unwrap_or_else(one))
 }
 
@@ -355,7 +359,7 @@ fn algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Erro
 }
 
 /// Stands for a time that was not given; JSON cannot say it.
-fn never() -> f64 {
+pub(super) fn never() -> f64 {
     f64::NAN
 }
 
@@ -367,7 +371,7 @@ fn key_ttl() -> f64 {
     120.0
 }
 
-fn one() -> f64 {
+pub(super) fn one() -> f64 {
     1.0
 }
 
