@@ -74,7 +74,7 @@ reasons! {
     EntryStale "entry_stale" "A catalog entry is older than the one already known." "Nothing; it is normal after reconnects.";
     EntryConflict "entry_conflict" "A function name is bound to another id, or an id to another name." "Use one id for one name everywhere.";
     EntryMalformed "entry_malformed" "A catalog entry could not be read." "See the log for the peer and the field.";
-    ClockSkew "clock_skew" "A catalog entry is dated more than 300 s in the future." "Set the clock of the node that sent it.";
+    ClockSkew "clock_skew" "A catalog entry, route or announcement of keys is dated more than 300 s in the future." "Set the clock of the node that sent it.";
     CatalogLimit "catalog_limit" "A cluster announced more entries than limits.catalog_entries_per_cluster." "Raise the limit if the entries are wanted.";
     GossipMalformed "gossip_malformed" "A gossip message could not be read; the link stays." "See the log for the peer and the field.";
     GossipUnknownKind "gossip_unknown_kind" "A gossip message was of a kind this node does not know." "Nothing; newer nodes may say more.";
@@ -96,6 +96,11 @@ reasons! {
     RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
     RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
     RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
+    RoutePathLoop "route_path_loop" "A route was announced that leads back through this cluster." "Nothing; it is normal where neighbours announce to all what they know.";
+    RouteHoldDown "route_hold_down" "A route was announced again too soon after it was withdrawn." "Nothing; it is taken after route.stability.hold_down.";
+    RouteSuppressed "route_suppressed" "A route that comes and goes is suppressed." "Look for what is unstable on its path; it is taken again after route.stability.suppression_window.";
+    RoutesLimit "routes_limit" "A neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or refuse them by [[route.policy]].";
+    RoutesLimitCut "routes_limit_cut" "A link was cut because a neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or choose another limits.routes_action.";
 }
 
 impl Reason {
@@ -113,6 +118,7 @@ impl Reason {
                 | Reason::RoutingOff
                 | Reason::RouteNotFromNeighbour
                 | Reason::RouteReplayed
+                | Reason::RoutePathLoop
         )
     }
 
