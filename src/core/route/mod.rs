@@ -15,7 +15,7 @@ mod policy;
 mod table;
 mod tell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -340,12 +340,13 @@ impl Routes {
         gone
     }
 
-    /// Routes went that were alive or should have been: the neighbours that have no other there are damped.
+    /// Routes were withdrawn, lost or not renewed: the neighbours that have no other there are damped.
     fn gone(&mut self, destination: &Text, edited: Edited, now: Now) {
-        for route in &edited.gone {
-            let left = self.table.routes(destination).iter().any(|r| r.via == route.via);
-            if matches!(route.via, Via::Neighbour { .. }) && !left {
-                let source = self.sources.entry(route.via.clone()).or_default();
+        let left = self.table.routes(destination);
+        let lost: BTreeSet<&Via> = edited.gone.iter().map(|route| &route.via).collect();
+        for via in lost.into_iter().filter(|via| matches!(via, Via::Neighbour { .. })) {
+            if !left.iter().any(|route| route.via == *via) {
+                let source = self.sources.entry(via.clone()).or_default();
                 source.damping.gone(destination, &self.settings.stability, now.mono);
             }
         }

@@ -145,7 +145,7 @@ impl Tell {
         let refresh = hearing.take_due(voice.settings.announce_interval(), now.mono);
         for destination in std::mem::take(&mut hearing.due) {
             let wanted = voice.outward(hearer, &destination);
-            hearing.tell(destination, wanted, refresh, voice, &mut self.dates, now, &mut out);
+            out.extend(hearing.tell(destination, wanted, refresh, voice, &mut self.dates, now));
         }
         out
     }
@@ -154,7 +154,7 @@ impl Tell {
         self.hearings.values().map(Hearing::next_deadline).min()
     }
 
-    /// Until when the destinations that a hearer was told of are remembered; for tests.
+    /// The paths that a hearer believes.
     #[cfg(test)]
     pub fn told(&self, hearer: &Hearer) -> BTreeMap<Text, Vec<Text>> {
         let told = self.hearings.get(hearer).into_iter().flat_map(|hearing| &hearing.told);
@@ -176,7 +176,7 @@ impl Hearing {
         refresh
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// What has to be said of one destination, so that `wanted` is what is believed; nothing, if it is or must wait.
     fn tell(
         &mut self,
         destination: Text,
@@ -185,41 +185,41 @@ impl Hearing {
         voice: &Voice,
         dates: &mut Dates,
         now: Now,
-        out: &mut Vec<Told>,
-    ) {
+    ) -> Vec<Told> {
         let record = self.told.get(&destination);
         let rested_at = record.map(|record| record.changed_at + CHANGE_INTERVAL);
         let rests = rested_at.is_none_or(|at| at <= now.mono);
-        match (record.and_then(|record| record.said.as_ref()), &wanted) {
-            (None, None) if rests => {
-                self.told.remove(&destination);
-                return;
+        let out = match (record.and_then(|record| record.said.as_ref()), &wanted) {
+            (None, None) => {
+                match rested_at.filter(|_| !rests) {
+                    Some(at) => self.waiting.insert((at, destination)),
+                    None => self.told.remove(&destination).is_some(),
+                };
+                return Vec::new();
             }
             (Some(said), Some(wanted)) if said == wanted => {
-                if refresh {
-                    out.push(voice.announce(&destination, wanted, dates.next(now)));
-                }
-                return;
+                let again = refresh.then(|| voice.announce(&destination, wanted, dates.next(now)));
+                return again.into_iter().collect();
             }
-            (None, None) | (_, Some(_)) if !rests => {
+            (_, Some(_)) if !rests => {
                 self.waiting.extend(rested_at.map(|at| (at, destination)));
-                return;
+                return Vec::new();
             }
-            (Some(said), Some(wanted)) if said.path != wanted.path => {
-                // A withdrawal takes one path away from those who tell them apart, and all from those who do not: so the
-                // new one is there before, and comes again behind it.
-                out.push(voice.announce(&destination, wanted, dates.next(now)));
-                out.push(voice.withdraw(&destination, said, dates.next(now)));
-                out.push(voice.announce(&destination, wanted, dates.next(now)));
-            }
-            (_, Some(wanted)) => out.push(voice.announce(&destination, wanted, dates.next(now))),
-            (Some(said), None) => out.push(voice.withdraw(&destination, said, dates.next(now))),
-            (None, None) => return,
-        }
+            // A withdrawal takes one path away from those who tell them apart, and all from those who do not: so the new
+            // one is there before, and comes again behind it.
+            (Some(said), Some(wanted)) if said.path != wanted.path => vec![
+                voice.announce(&destination, wanted, dates.next(now)),
+                voice.withdraw(&destination, said, dates.next(now)),
+                voice.announce(&destination, wanted, dates.next(now)),
+            ],
+            (_, Some(wanted)) => vec![voice.announce(&destination, wanted, dates.next(now))],
+            (Some(said), None) => vec![voice.withdraw(&destination, said, dates.next(now))],
+        };
         if wanted.is_none() {
             self.waiting.insert((now.mono + CHANGE_INTERVAL, destination.clone()));
         }
         self.told.insert(destination, Record { said: wanted, changed_at: now.mono });
+        out
     }
 
     fn next_deadline(&self) -> Duration {
