@@ -74,7 +74,7 @@ reasons! {
     EntryStale "entry_stale" "A catalog entry is older than the one already known." "Nothing; it is normal after reconnects.";
     EntryConflict "entry_conflict" "A function name is bound to another id, or an id to another name." "Use one id for one name everywhere.";
     EntryMalformed "entry_malformed" "A catalog entry could not be read." "See the log for the peer and the field.";
-    ClockSkew "clock_skew" "A catalog entry or link-state update is dated more than 300 s in the future." "Set the clock of the node that sent it.";
+    ClockSkew "clock_skew" "A catalog entry, route, link-state update or announcement of keys is dated more than 300 s in the future." "Set the clock of the node that sent it.";
     CatalogLimit "catalog_limit" "A cluster announced more entries than limits.catalog_entries_per_cluster." "Raise the limit if the entries are wanted.";
     GossipMalformed "gossip_malformed" "A gossip message could not be read; the link stays." "See the log for the peer and the field.";
     GossipUnknownKind "gossip_unknown_kind" "A gossip message was of a kind this node does not know." "Nothing; newer nodes may say more.";
@@ -110,6 +110,11 @@ reasons! {
     LinkStateLimit "link_state_limit" "A link-state update was refused because as much is kept as may be: origins, nodes that speak for one, or neighbours." "Look for a node that names clusters which do not exist, or divide the clusters into areas.";
     LinkStateOneWay "link_state_one_way" "A link is not used because only one of its ends tells of it." "See whether link state is on at the other end, and whether its link is up.";
     LinkStateUnreliable "link_state_unreliable" "A link is not used because its reliability is 0.3 or less." "Look at the link between the two clusters.";
+    RoutePathLoop "route_path_loop" "A route was announced that leads back through this cluster." "Nothing; it is normal where neighbours announce to all what they know.";
+    RouteHoldDown "route_hold_down" "A route was announced again too soon after it was withdrawn." "Nothing; it is taken after route.stability.hold_down.";
+    RouteSuppressed "route_suppressed" "A route that comes and goes is suppressed." "Look for what is unstable on its path; it is taken again after route.stability.suppression_window.";
+    RoutesLimit "routes_limit" "A neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or refuse them by [[route.policy]].";
+    RoutesLimitCut "routes_limit_cut" "A link was cut because a neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or choose another limits.routes_action.";
 }
 
 impl Reason {
@@ -129,6 +134,7 @@ impl Reason {
                 | Reason::RouteReplayed
                 | Reason::LinkStateStale
                 | Reason::LinkStateArea
+                | Reason::RoutePathLoop
         )
     }
 

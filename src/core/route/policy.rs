@@ -1,12 +1,13 @@
-//! One `[[route.policy]]`: which routes pass and which of two is better (fabric.md 7.5, 7.9, 7.10). The order is total, so
-//! that two nodes with the same routes choose the same one. An absent list lets all pass, an empty one none.
+//! `[[route.policy]]`: which routes pass and which of two is better (fabric.md 7.5, 7.9, 7.10). The order is total, so
+//! that two nodes with the same routes choose the same one. An absent list lets all pass, an empty one none. All members
+//! count in all places, and what a policy keeps in is neither announced nor withdrawn.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::catalog::Text;
 use crate::core::reason::Reason;
-use crate::wire::fabric::route::{Metrics, RouteAnnouncement};
+use crate::wire::fabric::route::Metrics;
 
 /// The filters and preferences of one place where policies apply.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,24 @@ pub struct Policy {
     pub deny_tags: BTreeSet<Text>,
     /// `None`: the usual order.
     pub tiebreakers: Option<Vec<Tiebreaker>>,
+}
+
+/// The policies of one direction: a route must pass the global one, and the one of its neighbour or else the default.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    pub global: Option<Policy>,
+    pub default: Option<Policy>,
+    pub neighbours: BTreeMap<Text, Policy>,
+}
+
+/// What a policy looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    pub advertiser: &'a str,
+    pub destination: &'a str,
+    pub tags: &'a [Text],
+    /// From the cluster whose policy it is.
+    pub hops: i64,
 }
 
 /// What each part of a route's metrics adds to its score; the lowest score wins.
@@ -41,6 +60,13 @@ pub enum Tiebreaker {
     Advertiser,
 }
 
+/// What a tiebreaker looks at; the smaller one wins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Decider<'a> {
+    Number(f64),
+    Name(&'a str),
+}
+
 /// What is known of the link that a route came over.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
@@ -52,18 +78,15 @@ pub struct Link {
 }
 
 impl Policy {
-    /// Whether an announcement passes; `extended` are its metrics with the hop to this cluster.
-    pub fn admits(&self, announcement: &RouteAnnouncement, extended: &Metrics) -> Result<(), Reason> {
-        let tags = &announcement.route_tags;
+    /// Whether a route passes.
+    pub fn admits(&self, route: Subject) -> Result<(), Reason> {
         let listed =
             |list: &Option<BTreeSet<Text>>, name| list.as_ref().is_none_or(|list| list.contains(name));
-        // The count is what the neighbour says; the path is at least as long as it is.
-        let hops = extended.hop_count.max(i64::try_from(announcement.path.hops.len()).unwrap_or(i64::MAX));
-        let passes = listed(&self.allow_advertisers, &announcement.advertiser)
-            && listed(&self.allow_destinations, &announcement.destination.cluster_id)
-            && self.allow_tags.as_ref().is_none_or(|list| tags.iter().any(|t| list.contains(t)))
-            && !tags.iter().any(|t| self.deny_tags.contains(t))
-            && self.hops_max.is_none_or(|max| hops <= max);
+        let passes = listed(&self.allow_advertisers, route.advertiser)
+            && listed(&self.allow_destinations, route.destination)
+            && self.allow_tags.as_ref().is_none_or(|list| route.tags.iter().any(|t| list.contains(t)))
+            && !route.tags.iter().any(|t| self.deny_tags.contains(t))
+            && self.hops_max.is_none_or(|max| route.hops <= max);
         if passes { Ok(()) } else { Err(Reason::RoutePolicyRefused) }
     }
 
@@ -76,16 +99,20 @@ impl Policy {
             - m.bandwidth_mbps as f64 * w.bandwidth
     }
 
+    /// What decides, after the score, where this route stands among others: name and value, in order.
+    pub fn deciders<'a>(&self, m: &Metrics, advertiser: &'a str) -> Vec<(&'static str, Decider<'a>)> {
+        let value = |t: Tiebreaker| match t {
+            Tiebreaker::HopCount => Decider::Number(m.hop_count as f64),
+            Tiebreaker::LatencyMs => Decider::Number(m.latency_ms),
+            Tiebreaker::ReliabilityScore => Decider::Number(-m.reliability_score),
+            Tiebreaker::Advertiser => Decider::Name(advertiser),
+        };
+        self.tiebreakers().iter().map(|t| (t.name(), value(*t))).collect()
+    }
+
     /// The better of two routes, given by metrics and advertiser, comes first.
     pub fn order(&self, a: (&Metrics, &str), b: (&Metrics, &str)) -> Ordering {
-        let usual = [
-            Tiebreaker::HopCount,
-            Tiebreaker::LatencyMs,
-            Tiebreaker::ReliabilityScore,
-            Tiebreaker::Advertiser,
-        ];
-        let tiebreakers = self.tiebreakers.as_deref().unwrap_or(&usual).iter();
-        let decided = tiebreakers.map(|t| match t {
+        let decided = self.tiebreakers().iter().map(|t| match t {
             Tiebreaker::HopCount => a.0.hop_count.cmp(&b.0.hop_count),
             Tiebreaker::LatencyMs => a.0.latency_ms.total_cmp(&b.0.latency_ms),
             Tiebreaker::ReliabilityScore => b.0.reliability_score.total_cmp(&a.0.reliability_score),
@@ -93,6 +120,29 @@ impl Policy {
         });
         let by_score = self.score(a.0).total_cmp(&self.score(b.0));
         decided.fold(by_score, Ordering::then)
+    }
+
+    fn tiebreakers(&self) -> &[Tiebreaker] {
+        self.tiebreakers.as_deref().unwrap_or(&USUAL)
+    }
+}
+
+impl Tiebreaker {
+    pub fn name(self) -> &'static str {
+        match self {
+            Tiebreaker::HopCount => "hop_count",
+            Tiebreaker::LatencyMs => "latency_ms",
+            Tiebreaker::ReliabilityScore => "reliability_score",
+            Tiebreaker::Advertiser => "advertiser",
+        }
+    }
+}
+
+impl Policies {
+    /// Whether a route may come from, or go to, a neighbour.
+    pub fn admits(&self, neighbour: &str, route: Subject) -> Result<(), Reason> {
+        let nearer = self.neighbours.get(neighbour).or(self.default.as_ref());
+        self.global.iter().chain(nearer).try_for_each(|policy| policy.admits(route))
     }
 }
 
@@ -123,6 +173,9 @@ impl Default for Link {
         Link { latency_ms: 0.0, bandwidth_mbps: None, reliability_score: 1.0, cost_score: 0.0 }
     }
 }
+
+const USUAL: [Tiebreaker; 4] =
+    [Tiebreaker::HopCount, Tiebreaker::LatencyMs, Tiebreaker::ReliabilityScore, Tiebreaker::Advertiser];
 
 #[cfg(test)]
 mod tests {
@@ -162,11 +215,11 @@ mod tests {
             ..Policy::default()
         };
         for case in vectors["accept_cases"].as_array().unwrap() {
-            let mut made: RouteAnnouncement = serde_json::from_str("{}").unwrap();
-            made.advertiser = case["advertiser"].as_str().unwrap().into();
-            made.destination.cluster_id = case["destination"].as_str().unwrap().into();
-            made.route_tags = texts(&case["route_tags"]);
-            assert_eq!(policy.admits(&made, &Metrics::default()).is_ok(), case["accepted"] == true, "{case}");
+            let tags = texts(&case["route_tags"]);
+            let text = |name: &str| case[name].as_str().unwrap();
+            let (advertiser, destination) = (text("advertiser"), text("destination"));
+            let subject = Subject { advertiser, destination, tags: &tags, hops: 1 };
+            assert_eq!(policy.admits(subject).is_ok(), case["accepted"] == true, "{case}");
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A key comes from the configuration, or from the cluster itself in an announcement that a known key of it has signed.
 //! Where signatures are required nothing else counts, and a key that a message carries never proves anything. Where they
-//! are not, the first keys that a neighbour claims are kept as long as it is connected. Keys of the own cluster are never
-//! learned. All that is kept is bounded, and the same bytes are verified once.
+//! are not, the first keys that a neighbour claims are kept as long as it is connected; what they sign is whole, and no
+//! more than that. A cluster of which a key was known and ran out has none. Keys of the own cluster are never learned. All that is kept is bounded, and the same bytes are verified once.
 
 mod cache;
 mod key;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub use key::{PublicKey, Signer};
 pub use registry::read_registry;
 
-use super::catalog::Text;
+use super::catalog::{SKEW_SECONDS_MAX, Text};
 use super::reason::Reason;
 use super::time::Now;
 use crate::wire::fabric::route::*;
@@ -51,9 +51,9 @@ pub struct ConfiguredKey {
 /// How a message that was let in is vouched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Signed with a known key of its cluster.
+    /// Signed with a key of its cluster that was configured, or announced under the signature of such a key.
     Verified,
-    /// Signed, but by nobody knows whom.
+    /// Signed, but with a key for which nobody but its bearer vouches.
     Unverified,
     Unsigned,
 }
@@ -170,20 +170,26 @@ impl Trust {
         seal: &Seal,
         now: Now,
     ) -> Result<Standing, Reason> {
-        let lax = self.settings.allow_unsigned && !self.settings.require_signatures;
+        let required = self.settings.require_signatures;
         if seal.is_absent() {
+            let lax = self.settings.allow_unsigned && !required;
             return if lax { Ok(Standing::Unsigned) } else { Err(Reason::RouteUnsigned) };
         }
-        let keys: Vec<PublicKey> = self.active(cluster, now).into_iter().cloned().collect();
-        if !keys.is_empty() {
-            let proven = self.verified.check_any(&keys, canonical, seal);
-            return if proven { Ok(Standing::Verified) } else { Err(Reason::RouteForged) };
+        let known = self.clusters.get(cluster);
+        if required || known.is_some_and(Keys::has_proven) {
+            let keys = known.map_or_else(Vec::new, |k| k.signers(Origin::Learned, now));
+            return match self.verified.check_any(&keys, canonical, seal) {
+                true => Ok(Standing::Verified),
+                false if keys.is_empty() => Err(Reason::RouteKeyUnknown),
+                false => Err(Reason::RouteForged),
+            };
         }
-        if !lax {
-            return Err(Reason::RouteKeyUnknown);
+        // What vouches for these was said by whoever is to be judged.
+        let mut claimed = known.map_or_else(Vec::new, |k| k.signers(Origin::Claimed, now));
+        if claimed.is_empty() {
+            claimed.extend(PublicKey::from_hex(&seal.public_key));
         }
-        let embedded = PublicKey::from_hex(&seal.public_key).ok_or(Reason::RouteForged)?;
-        let whole = self.verified.check(&embedded, canonical, seal);
+        let whole = self.verified.check_any(&claimed, canonical, seal);
         if whole { Ok(Standing::Unverified) } else { Err(Reason::RouteForged) }
     }
 
@@ -214,13 +220,9 @@ impl Trust {
             return Err(Reason::RouteReplayed);
         }
         // A cluster whose keys have all run out is as one with keys: only the configuration brings it back.
-        let origin = if self.clusters.get(neighbour).is_some_and(|k| k.by_id.values().any(Known::is_proven))
-            || self.settings.require_signatures
-        {
-            Origin::Learned
-        } else {
-            Origin::Claimed
-        };
+        let proven = self.clusters.get(neighbour).is_some_and(Keys::has_proven);
+        let origin =
+            if proven || self.settings.require_signatures { Origin::Learned } else { Origin::Claimed };
         // What was only claimed proves nothing: its signature keeps the claim with its maker and never makes it more.
         let signers: Vec<PublicKey> =
             self.clusters.get(neighbour).map_or_else(Vec::new, |k| k.signers(origin, now));
@@ -284,6 +286,11 @@ impl Trust {
 }
 
 impl Keys {
+    /// Whether one is known that is more than a claim, be it run out.
+    fn has_proven(&self) -> bool {
+        self.by_id.values().any(Known::is_proven)
+    }
+
     /// The active keys under whose signature keys of this origin may come.
     fn signers(&self, origin: Origin, now: Now) -> Vec<PublicKey> {
         let may = |k: &&Known| k.is_active(now) && (origin == Origin::Claimed || k.is_proven());
@@ -350,8 +357,6 @@ const KEYS_PER_CLUSTER_MAX: usize = 16;
 /// Clusters with keys: more than any neighbourhood has.
 const CLUSTERS_MAX: usize = 10_000;
 const KEY_ID_BYTES_MAX: usize = 255;
-/// As for catalog entries.
-const SKEW_SECONDS_MAX: f64 = 300.0;
 
 #[cfg(test)]
 mod tests;

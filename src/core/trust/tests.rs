@@ -128,6 +128,41 @@ fn a_key_that_only_the_message_carries_proves_nothing() {
 }
 
 #[test]
+fn a_key_that_was_only_claimed_verifies_nothing() {
+    let near: Text = "near".into();
+    let mut theirs = trust(false, vec![]);
+    theirs.settings.cluster_id = near.clone();
+    theirs.settings.signer = Some(signer("11"));
+    let mut ours = trust(false, vec![]);
+    assert_eq!(ours.keys_announced(&near, &theirs.own_keys(at(1.0)).unwrap(), at(1.0)), Ok(1));
+    let judged = |t: &mut Trust, seal: Seal| t.judge("near", b"words", &seal, at(2.0));
+    let (claimed, other) = (signer("11").seal(b"words"), signer("22").seal(b"words"));
+    assert_eq!(judged(&mut ours, claimed.clone()), Ok(Standing::Unverified));
+    assert_eq!(judged(&mut ours, other.clone()), Err(Reason::RouteForged));
+    ours.settings.require_signatures = true;
+    assert_eq!(judged(&mut ours, claimed.clone()), Err(Reason::RouteKeyUnknown));
+
+    ours.register(key("near", &signer("22")), at(2.0));
+    assert_eq!(judged(&mut ours, claimed), Err(Reason::RouteForged));
+    assert_eq!(judged(&mut ours, other), Ok(Standing::Verified));
+}
+
+#[test]
+fn signed_by_an_unknown_key_passes_where_only_unsigned_is_forbidden() {
+    let seal = signer("22").seal(b"words");
+    let mut ours = trust(false, vec![]);
+    ours.settings.allow_unsigned = false;
+    assert_eq!(ours.judge("near", b"words", &seal, at(1.0)), Ok(Standing::Unverified));
+    assert_eq!(ours.judge("near", b"other", &seal, at(1.0)), Err(Reason::RouteForged));
+    assert_eq!(ours.judge("near", b"words", &Seal::default(), at(1.0)), Err(Reason::RouteUnsigned));
+    let bare = Seal { public_key: "".into(), ..seal.clone() };
+    assert_eq!(ours.judge("near", b"words", &bare, at(1.0)), Err(Reason::RouteForged));
+    let run_out = ConfiguredKey { expires_at: Some(0.5), ..key("near", &signer("22")) };
+    ours.register(run_out, at(0.0));
+    assert_eq!(ours.judge("near", b"words", &seal, at(1.0)), Err(Reason::RouteKeyUnknown));
+}
+
+#[test]
 fn the_same_bytes_are_verified_once() {
     let mut trust = trust(true, vec![key("near", &signer("11"))]);
     let seal = signer("11").seal(b"words");
