@@ -316,20 +316,15 @@ fn a_key_of_a_missing_module_is_told_and_refused() {
         ("[cache]\nenabled = true\ncapacity = 5\n", Some("cache.capacity")),
         ("[persistence]\nmode = \"memory\"\n", None),
         ("[persistence]\nmode = \"fjall\"\n", Some("persistence.mode")),
-        ("[federation]\nmode = \"strict_isolation\"\n", None),
-        ("[federation]\nmode = \"permissive_bridging\"\n", Some("federation.mode")),
-        ("[route]\nttl = \"31s\"\n", Some("route.ttl")),
-        ("[route]\nttl = \"30s\"\n", None),
+        ("[federation]\nmode = \"permissive_bridging\"\n", None),
+        ("[route]\nttl = \"31s\"\n", None),
+        ("[link_state]\nmode = \"only\"\n", None),
         ("[admin]\nmode = \"loopback\"\n", None),
         ("[discovery.summary]\nexport = true\n[discovery.summary.resolver]\nenabled = true\n", None),
         ("[node]\nlatitude = 5.0\n", None),
         ("[log]\ndiagnostics = [\"raft\"]\n", Some("log.diagnostics")),
         ("[limits]\nmemory = \"1GiB\"\n", None),
-        (
-            "[[function]]\nname = \"a.b\"\ncommand = [\"x\"]\nidempotent = true\n",
-            Some("`function.idempotent`"),
-        ),
-        ("[[function]]\nname = \"a.b\"\ncommand = [\"x\"]\nidempotent = false\n", None),
+        ("[[function]]\nname = \"a.b\"\ncommand = [\"x\"]\nidempotent = true\n", None),
         ("[[peers.discover]]\ntype = \"dns_srv\"\n", Some("peers.discover")),
         (
             "[monitoring]\nenabled = true\nport = 9100\ntoken = \"t\"\n[monitoring.cors]\norigins = [\"https://a\"]\n",
@@ -364,6 +359,8 @@ fn a_key_of_a_missing_module_is_told_and_refused() {
         "limits.backlog",
         "fabric.rpc_spec.mode",
         "function",
+        "federation.bridge",
+        "route.policy",
     ] {
         assert!(!keys.iter().any(|(key, _)| *key == served), "{served}");
     }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use mpreg::core::catalog::{Catalog, Delta, FunctionEntry, FunctionVersion, Identity, Scope};
 use mpreg::core::catalog::{Text, TransportEndpoint, unset};
 use mpreg::core::error::CallError;
-use mpreg::core::fabric::{Action, Event, Execution, Fabric, Settings};
+use mpreg::core::fabric::{Action, Bridging, Event, Execution, Fabric, Settings};
+use mpreg::core::federation::LinkFacts;
 use mpreg::core::membership::{self, LinkId};
 use mpreg::core::reason::Reason;
 use mpreg::core::time::Now;
@@ -273,6 +274,7 @@ impl Table {
             hops_max: 5,
             calls_max: 10,
             gossip_bytes_max: 1 << 19,
+            bridging: Bridging::none(&"c1".into()),
             chance_seed: 1,
         };
         let fabric = Fabric::new(settings, Now::at(WALL, 0.0));
@@ -307,7 +309,7 @@ impl Table {
     }
 
     fn open(&mut self, link: u64) {
-        self.tell(Event::LinkOpened { link: LinkId(link), dialled: None });
+        self.tell(Event::LinkOpened { link: LinkId(link), dialled: None, facts: LinkFacts::default() });
     }
 
     fn say(&mut self, link: u64, message: Value) {
@@ -652,7 +654,7 @@ fn a_publication_is_delivered_once_and_goes_on_to_who_has_not_had_it() {
     assert_eq!(passed.len(), 1);
     let headers = &passed[0]["payload"]["headers"];
     assert_eq!(headers["routing_path"], json!([F, ME]));
-    assert_eq!(headers["metadata"], json!({"kept": true, "sent_to": [G]}));
+    assert_eq!(headers["metadata"], json!({"kept": true, "relay": {}, "sent_to": [G]}));
     t.say(1, publication("m2", json!({"sent_to": [ME, G]})));
     assert!(t.sent(2).is_empty());
 }
@@ -666,7 +668,7 @@ fn an_announced_node_is_dialled_back_and_greeted() {
     let gossip = t.gossip(F, json!({"nodes": [node(F)]}));
     t.say(1, gossip);
     assert!(t.done.iter().any(|a| matches!(a, Action::Dial { url } if **url == *F)));
-    t.tell(Event::LinkOpened { link: LinkId(2), dialled: Some(F.into()) });
+    t.tell(Event::LinkOpened { link: LinkId(2), dialled: Some(F.into()), facts: LinkFacts::default() });
     let greeting = t.sent(2);
     assert_eq!((greeting.len(), &greeting[0]["server"]["what"]), (1, &json!("STATUS")));
     t.say(2, request("r1", "echo", F, json!({})));

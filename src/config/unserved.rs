@@ -21,16 +21,11 @@ const MISSING: &[Missing] = &[
     missing("bootstrap", None),
     missing("queue", Some(("queue.enabled", &["false"]))),
     missing("consensus", None),
-    missing("route", None),
-    missing("link-state", Some(("link_state.mode", &["disabled"]))),
-    missing("federation", Some(("federation.mode", &["strict_isolation"]))),
     missing("dns", Some(("dns.enabled", &["false"]))),
     missing("cache", Some(("cache.enabled", &["false"]))),
     missing("store", Some(("persistence.mode", &["off", "memory"]))),
     missing("monitoring-history", Some(("monitoring.enabled", &["false"]))),
     missing("diagnostics", None),
-    // Trying a call of an idempotent function at another node.
-    missing("retries", None),
 ];
 
 /// Every key that no module of this build serves, with the module that would.

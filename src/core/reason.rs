@@ -115,6 +115,8 @@ reasons! {
     RouteSuppressed "route_suppressed" "A route that comes and goes is suppressed." "Look for what is unstable on its path; it is taken again after route.stability.suppression_window.";
     RoutesLimit "routes_limit" "A neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or refuse them by [[route.policy]].";
     RoutesLimitCut "routes_limit_cut" "A link was cut because a neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or choose another limits.routes_action.";
+    EntryUnrouted "entry_unrouted" "An entry of a cluster to which its sender has announced no accepted route; it waits for one." "Nothing, unless it goes on: then see [[route.policy]] for why the route is refused.";
+    LinkStateNotFromOrigin "link_state_not_from_origin" "A cluster spoke of the links of a neighbour of ours, which speaks for itself." "Nothing where nodes pass gossip on as it is; otherwise look at the cluster that the log names.";
 }
 
 impl Reason {
@@ -135,6 +137,8 @@ impl Reason {
                 | Reason::LinkStateStale
                 | Reason::LinkStateArea
                 | Reason::RoutePathLoop
+                | Reason::EntryUnrouted
+                | Reason::LinkStateNotFromOrigin
         )
     }
 

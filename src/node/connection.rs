@@ -21,6 +21,7 @@ use super::publish::MatchCache;
 use super::{publish, request};
 use crate::core::discovery::Viewer;
 use crate::core::fabric::Event;
+use crate::core::federation::LinkFacts;
 use crate::core::pubsub::outbound::Frame;
 use crate::core::reason::Reason;
 use crate::core::time::Now;
@@ -38,6 +39,8 @@ pub struct Origin {
     /// False on a listener of class `internal`: only peers are served there.
     pub may_be_client: bool,
     pub viewer: Viewer,
+    /// What the link proves of its other end.
+    pub facts: LinkFacts,
 }
 
 /// What one message costs its connection.
@@ -261,7 +264,8 @@ impl Connection {
             self.is_peer = true;
             self.outlet.becomes_peer();
             let dialled = self.origin.dialled.clone();
-            self.hub.control(Event::LinkOpened { link: self.outlet.link_id(), dialled });
+            let facts = self.origin.facts.clone();
+            self.hub.control(Event::LinkOpened { link: self.outlet.link_id(), dialled, facts });
         }
     }
 

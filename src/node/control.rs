@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use smol::Timer;
 use smol::channel::{Receiver, Sender, bounded};
+use smol::{Task, Timer};
 
 use super::hub::{Hub, lock};
 use super::policy_file::PolicyFile;
+use super::route_keys::RouteKeys;
 use super::{request, serve};
-use crate::core::catalog::{Delta, Text, TopicEntry, unset};
+use crate::core::catalog::{Delta, FunctionEntry, IDEMPOTENT_TAG, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
@@ -42,8 +43,12 @@ pub struct Control {
     pub(super) policy_file: Option<PolicyFile>,
     /// Topics of the summaries that this node takes over from others.
     summaries: Vec<Pattern>,
+    /// Calls of other nodes that run on this one.
+    executing: BTreeMap<u64, Task<()>>,
     /// Calls of this node that run on other nodes.
     waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
+    /// The keys of other clusters, from the configuration and its provider.
+    pub(super) route_keys: RouteKeys,
     /// Whom this node trusts when it dials TLS.
     pub(super) trust: Option<Arc<TlsTrust>>,
     /// Wakes the timer when the next deadline has moved.
@@ -74,6 +79,8 @@ impl Control {
             remote_topics: BTreeMap::new(),
             policy_file,
             summaries,
+            executing: BTreeMap::new(),
+            route_keys: RouteKeys::default(),
             waiting: BTreeMap::new(),
             trust,
             moved,
@@ -123,8 +130,11 @@ impl Hub {
                 self.executor.spawn(serve::dial_peer(self.clone(), url, trust)).detach();
             }
             Action::Execute(execution) => {
-                self.executor.spawn(execute(self.clone(), execution)).detach();
+                let id = execution.execution;
+                control.executing.insert(id, self.executor.spawn(execute(self.clone(), execution)));
             }
+            // The task ends where it is; what it has already done stays done.
+            Action::CancelExecution { execution } => drop(control.executing.remove(&execution)),
             Action::CallAnswered { request_id, outcome } => match control.waiting.remove(&request_id) {
                 // Nobody waits any more if the client has gone.
                 Some(waiting) => drop(waiting.try_send(outcome)),
@@ -236,24 +246,32 @@ impl Hub {
         kwargs: &RawValue,
         deadline: Duration,
     ) -> Result<Json, CallError> {
-        let (answer, _cancel) = self.send_call(demands, args, kwargs, deadline)?;
-        match answer.recv().await {
-            Ok(outcome) => outcome.map(Json::from),
-            Err(_) => Err(CallError::failed("the call was given up").because(Reason::LinkLost)),
+        let mut tried: Vec<Text> = Vec::new();
+        let mut failed: Option<CallError> = None;
+        loop {
+            let (answer, _cancel, chosen) = {
+                let now = self.clock.now();
+                let mut control = lock(&self.control);
+                let chosen = match choose_endpoint(&control.fabric, demands, &tried, self, now) {
+                    Ok(chosen) => chosen,
+                    Err(error) => return Err(failed.unwrap_or(error)),
+                };
+                let to = (chosen.cluster.clone(), chosen.node.clone());
+                let (answer, cancel) = self.send_to(&mut control, to, demands, args, kwargs, deadline, now);
+                (answer, cancel, chosen)
+            };
+            let error = match answer.recv().await {
+                Ok(Ok(outcome)) => return Ok(Json::from(outcome)),
+                Ok(Err(error)) => error,
+                Err(_) => CallError::failed("the call was given up").because(Reason::LinkLost),
+            };
+            tried.push(chosen.node);
+            if tried.len() >= NODES_TRIED_MAX || !may_try_again(&error, chosen.idempotent) {
+                return Err(error);
+            }
+            self.count_error(&error);
+            failed = Some(error);
         }
-    }
-
-    fn send_call(
-        self: &Arc<Self>,
-        demands: &Demands<'_>,
-        args: &RawValue,
-        kwargs: &RawValue,
-        deadline: Duration,
-    ) -> Result<(Awaited, CancelCall), CallError> {
-        let now = self.clock.now();
-        let mut control = lock(&self.control);
-        let (cluster, node) = choose_endpoint(&control.fabric, demands, self, now)?;
-        Ok(self.send_to(&mut control, (cluster, node), demands, args, kwargs, deadline, now))
     }
 
     /// Calls a function of a node that is already chosen.
@@ -385,7 +403,12 @@ async fn execute(hub: Arc<Hub>, execution: Box<Execution>) {
         hub.count_error(error);
     }
     let outcome = outcome.map(|json| json.as_raw().to_owned());
-    hub.control(Event::CallDone { execution: execution.execution, outcome });
+    let now = hub.clock.now();
+    let mut control = lock(&hub.control);
+    if let Some(this) = control.executing.remove(&execution.execution) {
+        this.detach();
+    }
+    hub.control_locked(&mut control, Event::CallDone { execution: execution.execution, outcome }, now);
 }
 
 async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, CallError> {
@@ -404,7 +427,7 @@ async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, Cal
         return Err(CallError::failed("too many calls are under way").because(Reason::PendingCallsLimit));
     };
     let viewer = Viewer::of_cluster(&execution.caller_cluster);
-    let time = hub.settings().fabric.rpc_timeout;
+    let time = hub.settings().fabric.rpc_timeout.min(execution.time_left.unwrap_or(Duration::MAX));
     let running = request::execute_for_peer(hub, &demands, &viewer, &execution.args, &execution.kwargs, time);
     let limit = async {
         Timer::after(time).await;
@@ -414,19 +437,37 @@ async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, Cal
     smol::future::or(running, limit).await
 }
 
-/// Cluster and node for a command, from all that the catalog knows.
+/// Whether another node may be asked after this failure: only where nothing can have run, or running twice does no harm.
+fn may_try_again(error: &CallError, idempotent: bool) -> bool {
+    match error.reason {
+        Some(Reason::NoRoute | Reason::RouteLoop | Reason::HopBudget | Reason::FunctionNotFound) => true,
+        Some(Reason::LinkLost) => idempotent,
+        _ => false,
+    }
+}
+
+/// A node that offers what is asked for.
+struct Chosen {
+    cluster: Text,
+    node: Text,
+    idempotent: bool,
+}
+
+/// Cluster and node for a command, from all that the catalog knows but the nodes that were tried.
 fn choose_endpoint(
     fabric: &Fabric,
     demands: &Demands<'_>,
+    tried: &[Text],
     hub: &Hub,
     now: Now,
-) -> Result<(Text, Text), CallError> {
+) -> Result<Chosen, CallError> {
     let loads: BTreeMap<&Text, f64> = fabric
         .catalog()
         .functions_named(demands.fun)
         .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
         .collect();
-    let functions: Vec<_> = fabric.catalog().functions_named(demands.fun).collect();
+    let functions = fabric.catalog().functions_named(demands.fun);
+    let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
     let candidates = functions.iter().map(|f| Candidate {
         name: &f.identity.name,
         function_id: &f.identity.function_id,
@@ -438,11 +479,21 @@ fn choose_endpoint(
         local: f.node_id == *hub.node_id(),
     });
     // A node without a link is only chosen where nobody better offers the function.
-    let reachable = candidates.clone().filter(|c| fabric.reaches(c.node));
+    let reachable = candidates.clone().filter(|c| fabric.reaches(c.cluster, c.node));
     let chosen = choose(reachable, demands, hub.cluster_id())
         .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
-    Ok((chosen.cluster.into(), chosen.node.into()))
+    let is_it = |f: &&&std::sync::Arc<FunctionEntry>| {
+        *f.node_id == *chosen.node
+            && *f.cluster_id == *chosen.cluster
+            && f.identity.version.0 == *chosen.version
+    };
+    let idempotent =
+        functions.iter().find(is_it).is_some_and(|f| f.tags.iter().any(|t| **t == *IDEMPOTENT_TAG));
+    Ok(Chosen { cluster: chosen.cluster.into(), node: chosen.node.into(), idempotent })
 }
+
+/// Nodes that a call is tried at, one after the other.
+const NODES_TRIED_MAX: usize = 3;
 
 fn upsert_remote(subscriptions: &mut crate::core::pubsub::registry::Subscriptions, topic: &TopicEntry) {
     let patterns: Vec<&str> = topic.patterns.iter().map(|p| &**p).collect();

@@ -2,105 +2,17 @@
 //! here: what contradicts itself was refused when the configuration was checked. Only key files are read again, since
 //! they may have changed; a fault of theirs names its key and its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::{self, Element, Fault, Faults, Loaded, Origin, Settings, Value};
 use crate::core::catalog::Text;
+use crate::core::fabric::Bridging;
 use crate::core::federation::{self, Bridge, LinkTerms, Mode};
-use crate::core::route::{Policy, Tiebreaker, Weights};
+use crate::core::link_state::{self, Area, Areas, Summary};
+use crate::core::route::{self, OverLimit, Policies, Policy, Stability, Tiebreaker, Weights};
 use crate::core::trust::{self, ConfiguredKey, PublicKey, Signer};
 use crate::drive::key_source::KeySource;
-
-/// `[route]` but for its security, `[[route.policy]]`, and the limits of routes.
-#[derive(Debug, Clone)]
-pub struct RouteSettings {
-    pub ttl_seconds: f64,
-    pub announce_interval_seconds: f64,
-    pub tags: Vec<Text>,
-    pub routes_per_destination_max: usize,
-    pub routes_per_neighbour_max: usize,
-    pub over_limit: OverLimit,
-    pub stability: Stability,
-    pub import: Policies,
-    pub export: Policies,
-}
-
-/// limits.routes_action: what happens beyond limits.routes_per_neighbor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverLimit {
-    Refuse,
-    Warn,
-    DropLink,
-}
-
-/// `[route.stability]`; 0: not at all.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stability {
-    pub hold_down_seconds: f64,
-    pub flap_threshold: u32,
-    pub suppression_window_seconds: f64,
-}
-
-/// The policies of one direction. A neighbour without its own has the default one; the global one holds besides.
-#[derive(Debug, Clone, Default)]
-pub struct Policies {
-    pub global: Option<Policy>,
-    pub default: Option<Policy>,
-    pub neighbours: BTreeMap<Text, Policy>,
-}
-
-/// `[link_state]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LinkStateSettings {
-    pub mode: LinkStateMode,
-    pub ttl_seconds: f64,
-    pub announce_interval_seconds: f64,
-    pub ecmp_paths: usize,
-    /// link_state.area: the area of a node of one area, and the default of one of several.
-    pub area: Option<Text>,
-    pub areas: Areas,
-}
-
-/// link_state.mode
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkStateMode {
-    Disabled,
-    Prefer,
-    Only,
-}
-
-/// `[link_state.areas]`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Areas {
-    /// Empty: the default area alone, or without one every area.
-    pub local: BTreeSet<Text>,
-    /// link_state.area where it is not set by itself.
-    pub default: Option<Text>,
-    pub allow_unmapped_neighbours: bool,
-    /// Areas by neighbour.
-    pub neighbours: BTreeMap<Text, BTreeSet<Text>>,
-    pub areas: BTreeMap<Text, Area>,
-    pub summaries: Vec<Summary>,
-}
-
-/// `[[link_state.areas.area]]`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Area {
-    pub parent: Option<Text>,
-    /// `None`: all.
-    pub only_neighbours: Option<BTreeSet<Text>>,
-}
-
-/// `[[link_state.areas.summary]]`: which neighbours of one area are told to another.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    pub from: Text,
-    pub to: Text,
-    /// `None`: any.
-    pub allow: Option<BTreeSet<Text>>,
-    pub deny: BTreeSet<Text>,
-}
 
 pub fn federation(settings: &Settings) -> federation::Settings {
     let s = &settings.federation;
@@ -129,31 +41,51 @@ pub fn federation(settings: &Settings) -> federation::Settings {
     }
 }
 
-pub fn routes(settings: &Settings) -> RouteSettings {
+/// `[route]`
+pub fn routes(settings: &Settings) -> route::Settings {
     let s = &settings.route;
-    RouteSettings {
+    route::Settings {
+        cluster_id: settings.node.cluster_id.as_str().into(),
         ttl_seconds: s.ttl.as_secs_f64(),
         announce_interval_seconds: s.announce_interval.as_secs_f64(),
         tags: set(&s.tags).into_iter().collect(),
         routes_per_destination_max: s.max_routes_per_destination,
+        stability: Stability {
+            hold_down_seconds: s.stability.hold_down.as_secs_f64(),
+            flap_threshold: s.stability.flap_threshold,
+            suppression_window_seconds: s.stability.suppression_window.as_secs_f64(),
+        },
+    }
+}
+
+/// `[[route.policy]]` and the limits of routes, which may change while the node runs.
+pub fn route_rules(settings: &Settings) -> route::Rules {
+    route::Rules {
+        import: policies(settings, config::Direction::Import),
+        export: policies(settings, config::Direction::Export),
         routes_per_neighbour_max: settings.limits.routes_per_neighbor,
         over_limit: match settings.limits.routes_action {
             config::RoutesAction::Refuse => OverLimit::Refuse,
             config::RoutesAction::Warn => OverLimit::Warn,
             config::RoutesAction::DropLink => OverLimit::DropLink,
         },
-        stability: Stability {
-            hold_down_seconds: s.stability.hold_down.as_secs_f64(),
-            flap_threshold: s.stability.flap_threshold,
-            suppression_window_seconds: s.stability.suppression_window.as_secs_f64(),
-        },
-        import: policies(settings, config::Direction::Import),
-        export: policies(settings, config::Direction::Export),
     }
 }
 
-/// The policies of one direction, which may change while the node runs.
-pub fn policies(settings: &Settings, direction: config::Direction) -> Policies {
+/// Everything that concerns other clusters.
+pub fn bridging(loaded: &Loaded) -> Result<Bridging, Faults> {
+    let settings = &loaded.settings;
+    Ok(Bridging {
+        federation: federation(settings),
+        route: routes(settings),
+        route_rules: route_rules(settings),
+        trust: trust(loaded)?,
+        link_state: link_state(settings),
+        key_announce_interval: settings.route.security.key_announce_interval,
+    })
+}
+
+fn policies(settings: &Settings, direction: config::Direction) -> Policies {
     let mut policies = Policies::default();
     for written in settings.route.policy.iter().filter(|p| p.direction == direction) {
         let policy = policy(written);
@@ -210,24 +142,27 @@ pub fn key_source(settings: &Settings) -> Option<(KeySource, Duration)> {
     Some((source, s.refresh_interval))
 }
 
-pub fn link_state(settings: &Settings) -> LinkStateSettings {
+/// `[link_state]`
+pub fn link_state(settings: &Settings) -> link_state::Settings {
     let s = &settings.link_state;
     let area = text(&s.area);
-    LinkStateSettings {
+    link_state::Settings {
+        cluster_id: settings.node.cluster_id.as_str().into(),
         mode: match s.mode {
-            config::LinkStateMode::Disabled => LinkStateMode::Disabled,
-            config::LinkStateMode::Prefer => LinkStateMode::Prefer,
-            config::LinkStateMode::Only => LinkStateMode::Only,
+            config::LinkStateMode::Disabled => link_state::Mode::Disabled,
+            config::LinkStateMode::Prefer => link_state::Mode::Prefer,
+            config::LinkStateMode::Only => link_state::Mode::Only,
         },
         ttl_seconds: s.ttl.as_secs_f64(),
-        announce_interval_seconds: s.announce_interval.as_secs_f64(),
+        announce_interval: s.announce_interval,
         ecmp_paths: s.ecmp_paths as usize,
-        areas: areas(&s.areas, area.clone()),
+        areas: areas(&s.areas),
         area,
+        limits: link_state::Limits::default(),
     }
 }
 
-fn areas(s: &config::Areas, area: Option<Text>) -> Areas {
+fn areas(s: &config::Areas) -> Areas {
     let neighbour = |n: &config::AreaNeighbor| (Text::from(n.cluster.as_str()), set(&n.areas));
     let described = |a: &config::Area| {
         let area = Area { parent: text(&a.parent), only_neighbours: a.only_neighbors.as_deref().map(set) };
@@ -237,14 +172,14 @@ fn areas(s: &config::Areas, area: Option<Text>) -> Areas {
         from: s.from.as_str().into(),
         to: s.to.as_str().into(),
         allow: s.allow.as_deref().map(set),
-        deny: s.deny.as_deref().map(set).unwrap_or_default(),
+        deny: s.deny.as_deref().map(set),
     };
     Areas {
         local: set(&s.local),
-        default: text(&s.default).or(area),
+        default: text(&s.default),
         allow_unmapped_neighbours: s.allow_unmapped_neighbors,
         neighbours: s.neighbor.iter().map(neighbour).collect(),
-        areas: s.area.iter().map(described).collect(),
+        by_name: s.area.iter().map(described).collect(),
         summaries: s.summary.iter().map(summary).collect(),
     }
 }

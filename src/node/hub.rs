@@ -14,8 +14,8 @@ use super::control::Control;
 use super::functions::LocalFunctions;
 use super::memory::Memory;
 use super::outlet::Outlet;
-use super::translate;
-use crate::config::Settings;
+use super::{fabric_settings, translate};
+use crate::config::{Loaded, Settings};
 use crate::core::catalog::{Text, TransportEndpoint};
 use crate::core::discovery::TenantSettings;
 use crate::core::error::CallError;
@@ -27,6 +27,7 @@ use crate::core::pubsub::registry::Subscriptions;
 use crate::core::pubsub::{ConnectionId, Message, Target};
 use crate::core::reason::Reason;
 use crate::core::time::Now;
+use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
 use crate::drive::worker::Workers;
@@ -345,9 +346,9 @@ impl Hub {
     // Settings and end
 
     /// Takes the keys that may change while the node runs.
-    pub fn reload(self: &Arc<Self>, new: &Settings, now: Now) {
+    pub fn reload(self: &Arc<Self>, loaded: &Loaded, now: Now) {
         let old = self.settings();
-        let mut settings = live(&old, new);
+        let mut settings = live(&old, &loaded.settings);
         self.tenants.store(Arc::new(translate::tenants(&settings)));
         {
             let mut control = lock(&self.control);
@@ -361,7 +362,12 @@ impl Hub {
                     }
                 }
             }
-            let revision = translate::revision(&settings, &self.node_id, &self.listening);
+            match fabric_settings::keys(loaded) {
+                Ok(keys) => drop(control.route_keys.configure(keys)),
+                Err(faults) => log::error!("reload: route.security.key stays as it was: {faults}"),
+            }
+            let keys = control.route_keys.all();
+            let revision = translate::revision(&settings, keys, &self.node_id, &self.listening);
             control.local.advertised_urls = revision.advertised_urls.clone();
             control.local.transport_endpoints = revision.transport_endpoints.clone();
             self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
@@ -395,6 +401,16 @@ impl Hub {
         control.discovery.set_policy(translate::policy(settings));
         self.expel(control, now);
         Ok(())
+    }
+
+    /// The keys that route.security.provider says now.
+    pub fn provide_route_keys(self: &Arc<Self>, keys: Vec<ConfiguredKey>) {
+        let mut control = lock(&self.control);
+        if control.route_keys.provide(keys) {
+            let keys = control.route_keys.all();
+            let revision = translate::revision(&self.settings(), keys, &self.node_id, &self.listening);
+            self.control_locked(&mut control, Event::Revised(Box::new(revision)), self.clock.now());
+        }
     }
 
     pub fn tenants(&self) -> Guard<Arc<TenantSettings>> {
@@ -455,6 +471,9 @@ fn live(old: &Settings, new: &Settings) -> Settings {
     settings.discovery.rate_limit = new.discovery.rate_limit.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();
+    settings.federation.allowed_clusters = new.federation.allowed_clusters.clone();
+    settings.route.policy = new.route.policy.clone();
+    settings.route.security.key = new.route.security.key.clone();
     settings
 }
 

@@ -179,7 +179,7 @@ fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) {
     for fault in certificates.into_iter().flatten().filter_map(Result::err) {
         log::error!("reload: the old certificates stay in use: {fault}");
     }
-    hub.reload(&new.settings, hub.clock.now());
+    hub.reload(&new, hub.clock.now());
     logs::install(translate::logs(&hub.settings()));
     log::info!("reloaded");
 }

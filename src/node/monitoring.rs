@@ -1,10 +1,11 @@
-//! The monitoring endpoint: whether the node lives, whether it should be given work, and its metrics, over HTTP.
+//! The monitoring endpoint: whether the node lives, whether it should be given work, its metrics and its routes, over HTTP.
 //!
 //! Promises: nothing is gathered before somebody asks, and what is read is counters and sizes. It goes on answering
 //! while the node stops. Where a token is configured, nothing but the two probes is shown without it. It never
 //! changes anything.
 
 mod metrics;
+mod routing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,7 +26,7 @@ struct Page {
     path: &'static str,
     /// Shown without a token: load balancers and supervisors have none.
     is_probe: bool,
-    answer: fn(&Hub) -> Response,
+    answer: fn(&Hub, &Request) -> Response,
 }
 
 /// Every page there is.
@@ -33,6 +34,9 @@ const PAGES: &[Page] = &[
     Page { path: "/healthz", is_probe: true, answer: alive },
     Page { path: "/readyz", is_probe: true, answer: ready },
     Page { path: "/metrics/prometheus", is_probe: false, answer: prometheus },
+    Page { path: "/routing/trace", is_probe: false, answer: routing::trace },
+    Page { path: "/routing/table", is_probe: false, answer: routing::table },
+    Page { path: "/routing/link-state", is_probe: false, answer: routing::link_state },
 ];
 
 /// Binds where monitoring is on; the error is one line that names the key and the remedy.
@@ -132,22 +136,22 @@ fn decide(hub: &Hub, peer: &str, token: &Secret, request: &Request) -> Response 
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    (page.answer)(hub)
+    (page.answer)(hub, request)
 }
 
-fn alive(hub: &Hub) -> Response {
+fn alive(hub: &Hub, _: &Request) -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok", "timestamp": hub.clock.now().wall }))
 }
 
 /// The listeners are bound before this endpoint answers, so only the end of the node speaks against it.
-fn ready(hub: &Hub) -> Response {
+fn ready(hub: &Hub, request: &Request) -> Response {
     if hub.is_stopping() {
         return error(hub, StatusCode::SERVICE_UNAVAILABLE, "the node is stopping and takes no new work");
     }
-    alive(hub)
+    alive(hub, request)
 }
 
-fn prometheus(hub: &Hub) -> Response {
+fn prometheus(hub: &Hub, _: &Request) -> Response {
     if !hub.settings().monitoring.prometheus {
         return error(hub, StatusCode::NOT_FOUND, "monitoring.prometheus is off");
     }

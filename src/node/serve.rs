@@ -12,6 +12,7 @@ use crate::core::catalog::Text;
 use crate::core::discovery::{Binding, Viewer, resolve_tenant};
 use crate::core::fabric::Event;
 use crate::core::reason::Reason;
+use crate::drive::certificate::link_facts;
 use crate::drive::dial::{DialSettings, dial};
 use crate::drive::handshake::{AcceptSettings, HandshakeError, PeerInfo, Refusal, accept_link};
 use crate::drive::link::{Link, LinkLimits};
@@ -56,8 +57,10 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
             tls: trust,
         }
     };
+    let verifies = hub.settings().tls.verify_peers;
     match dial(&url, &settings).await {
         Ok(link) => {
+            let facts = link_facts(&link, verifies);
             let viewer = Viewer::of_cluster(&hub.cluster_id().into());
             let origin = Origin {
                 address: url.to_string(),
@@ -65,6 +68,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
                 may_be_peer: true,
                 may_be_client: false,
                 viewer,
+                facts,
             };
             serve(hub, link, origin);
         }
@@ -94,12 +98,15 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
             viewer.tenant = tenant;
             viewer.loopback = info.address.ip().is_loopback();
             viewer.certified = !info.client_certificates.is_empty();
+            // A listener asks for certificates only where it checks them.
+            let facts = link_facts(&link, true);
             let origin = Origin {
                 address: info.address.to_string(),
                 dialled: None,
                 may_be_peer: class != EndpointClass::Client,
                 may_be_client: class != EndpointClass::Internal,
                 viewer,
+                facts,
             };
             serve(hub, link, origin);
         }

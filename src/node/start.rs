@@ -11,9 +11,10 @@ use super::control::{self, Control};
 use super::functions::{Local, LocalFunction, LocalFunctions};
 use super::hub::{Hub, Parts, lock};
 use super::policy_file::{Kept, PolicyFile};
-use super::{discover, monitoring, serve, translate};
+use super::route_keys::{self, RouteKeys};
+use super::{discover, fabric_settings, monitoring, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
-use crate::core::catalog::{FunctionVersion, Scope, Text, TransportEndpoint};
+use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
@@ -86,12 +87,16 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
             .register_function(declaration)
             .map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
     }
-    let fabric = Fabric::new(translate::fabric(&settings, &node_id, &instance_id, &place, seed()), now);
+    let bridging = fabric_settings::bridging(&loaded).map_err(|faults| faults.to_string())?;
+    let route_keys = RouteKeys::new(bridging.trust.keys.clone());
+    let fabric = translate::fabric(&settings, &node_id, &instance_id, &place, bridging, seed());
+    let fabric = Fabric::new(fabric, now);
     let local = discover::local_node(&settings, &node_id, &place);
     let functions = discovery.registry().entries(&local, now.wall);
-    let (control, moved) =
+    let (mut control, moved) =
         Control::new(fabric, discovery, local, policy_file, tls.trust.clone(), instance_id.clone());
 
+    control.route_keys = route_keys;
     let limits = WorkerLimits {
         message_bytes_max: settings.listen.max_message as usize,
         // What waits has a place among limits.pending_calls_max, which may change while the node runs.
@@ -129,6 +134,12 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     }
     hub.subscribe_to_summaries();
     executor.spawn(control::keep_time(hub.clone(), moved)).detach();
+    if let Some((source, interval)) = fabric_settings::key_source(&settings) {
+        let told = hub.clone();
+        executor
+            .spawn(route_keys::refresh(source, interval, move |keys| told.provide_route_keys(keys)))
+            .detach();
+    }
     write_port_file("listen.port_file", &settings.listen.port_file, port)?;
     if let Some(listener) = &watched {
         let port = listener.local_addr().port();
@@ -295,7 +306,7 @@ fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration
         function_id: Some(function.id.as_str().into()),
         version,
         resources: translate::sorted(&function.resources),
-        tags: translate::sorted(&function.tags),
+        tags: function_tags(function),
         scope: translate::scope(function.scope),
         namespace: None,
         capabilities: Vec::new(),
@@ -303,6 +314,14 @@ fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration
         description: "".into(),
         parameters: None,
     })
+}
+
+fn function_tags(function: &crate::config::Function) -> Vec<Text> {
+    let mut tags = function.tags.clone();
+    if function.idempotent {
+        tags.push(IDEMPOTENT_TAG.into());
+    }
+    translate::sorted(&tags)
 }
 
 /// The built-in and the declared functions as the data path needs them.

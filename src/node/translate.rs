@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::fabric_settings;
 use super::start::Place;
 use crate::config::{self, Settings};
 use crate::core::catalog::{Scope, Text, TransportEndpoint};
 use crate::core::discovery as d;
+use crate::core::trust::ConfiguredKey;
 use crate::core::{fabric, membership};
 use crate::drive::link::Protocol;
 use crate::drive::listen::EndpointClass;
@@ -105,6 +107,7 @@ pub fn fabric(
     node_id: &Text,
     instance_id: &Text,
     place: &Place,
+    bridging: fabric::Bridging,
     chance_seed: u64,
 ) -> fabric::Settings {
     fabric::Settings {
@@ -134,12 +137,18 @@ pub fn fabric(
         hops_max: i64::from(settings.fabric.max_hops),
         calls_max: settings.limits.pending_calls_max,
         gossip_bytes_max: GOSSIP_BYTES_MAX,
+        bridging,
         chance_seed,
     }
 }
 
 /// What may change of that while the node runs; `listening` are the endpoints of its own listeners.
-pub fn revision(settings: &Settings, node_id: &Text, listening: &[TransportEndpoint]) -> fabric::Revision {
+pub fn revision(
+    settings: &Settings,
+    keys: Vec<ConfiguredKey>,
+    node_id: &Text,
+    listening: &[TransportEndpoint],
+) -> fabric::Revision {
     let (advertised_urls, transport_endpoints) = advertised(settings, node_id, listening);
     fabric::Revision {
         seeds: seeds(settings),
@@ -147,6 +156,9 @@ pub fn revision(settings: &Settings, node_id: &Text, listening: &[TransportEndpo
         advertised_urls,
         catalog_entries_per_cluster_max: settings.limits.catalog_entries_per_cluster,
         calls_max: settings.limits.pending_calls_max,
+        federation: fabric_settings::federation(settings),
+        route_rules: fabric_settings::route_rules(settings),
+        keys,
     }
 }
 

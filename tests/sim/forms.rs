@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mpreg::core::catalog::{
     FunctionEntry, FunctionVersion, Identity, Scope, Text, TopicEntry, TransportEndpoint, unset,
 };
-use mpreg::core::fabric::Settings;
+use mpreg::core::fabric::{Bridging, Settings};
 use mpreg::core::membership;
 use serde_json::value::RawValue;
 
@@ -60,6 +60,7 @@ pub fn settings(n: usize, life: u32, seeds: &[usize], shape: &Shape, chance_seed
         hops_max: 5,
         calls_max: 1000,
         gossip_bytes_max: 900 * 1024,
+        bridging: Bridging::none(&CLUSTER.into()),
         chance_seed,
         routing: true,
         scope: mpreg::core::catalog::Scope::Zone,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use mpreg::core::catalog::{Delta, FunctionEntry};
 use mpreg::core::error::CallError;
 use mpreg::core::fabric::{Action, Event, Execution, Fabric};
+use mpreg::core::federation::LinkFacts;
 use mpreg::core::membership::{Chance, LinkId};
 use mpreg::core::reason::Reason;
 use mpreg::core::time::Now;
@@ -350,6 +351,8 @@ impl World {
             Action::Refused { reason, count, .. } => {
                 *self.nodes[n].refused.entry(reason).or_default() += count
             }
+            // Functions here run to their end; what comes of one that was given up finds nobody.
+            Action::CancelExecution { .. } => {}
             Action::CatalogChanged(_) | Action::Log { .. } => {}
         }
     }
@@ -394,7 +397,7 @@ impl World {
             Some(to) => {
                 let id = self.network.connect((n, life), (to, self.nodes[to].life));
                 let link = self.network.connections[&id].ends[0].link;
-                self.tell(n, Event::LinkOpened { link, dialled: Some(url) });
+                self.tell(n, Event::LinkOpened { link, dialled: Some(url), facts: LinkFacts::default() });
             }
             None => self.tell(n, Event::DialFailed { url }),
         }
@@ -440,7 +443,7 @@ impl World {
                     return;
                 }
                 if new {
-                    self.tell(to, Event::LinkOpened { link, dialled: None });
+                    self.tell(to, Event::LinkOpened { link, dialled: None, facts: LinkFacts::default() });
                 }
                 self.tell(to, Event::Message { link, bytes });
             }

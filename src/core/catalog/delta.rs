@@ -3,6 +3,7 @@
 //! It can be counted, screened entry by entry and cut into pieces. It never decides whether an entry is taken: that
 //! is the catalog's (6.5) and, before it, the question who may speak for whom.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,81 @@ impl Delta {
             caches cache_removals cache_profiles cache_profile_removals nodes node_removals
         }
         refused
+    }
+
+    /// The clusters that entries and keys of the delta are of.
+    pub fn cluster_ids(&self) -> BTreeSet<Text> {
+        let mut ids = BTreeSet::new();
+        self.each_claim(|claim| {
+            if !ids.contains(claim.cluster_id) {
+                ids.insert(claim.cluster_id.clone());
+            }
+        });
+        ids
+    }
+
+    /// The nodes that entries and keys of the delta are of.
+    pub fn node_ids(&self) -> BTreeSet<Text> {
+        let mut ids = BTreeSet::new();
+        self.each_claim(|claim| {
+            if !ids.contains(claim.node_id) {
+                ids.insert(claim.node_id.clone());
+            }
+        });
+        ids
+    }
+
+    /// Takes out what is of one cluster. Subscription ids to be removed name none and stay.
+    pub fn split_off(&mut self, cluster: &Text) -> Delta {
+        let mut part = Delta {
+            update_id: self.update_id.clone(),
+            cluster_id: cluster.clone(),
+            sent_at: self.sent_at,
+            ..Delta::default()
+        };
+        macro_rules! split {
+            ($($list:ident)*) => { $(
+                part.$list = self.$list.extract_if(.., |line| line.cluster_id == *cluster).collect();
+            )* };
+        }
+        split! {
+            functions function_removals topics queues queue_removals services service_removals caches cache_removals
+            cache_profiles cache_profile_removals nodes node_removals
+        }
+        part
+    }
+
+    /// Adds the lines of another delta behind those of this one; its time counts for both.
+    pub fn append(&mut self, mut other: Delta) {
+        macro_rules! append {
+            ($($list:ident)*) => { $(self.$list.append(&mut other.$list);)* };
+        }
+        append! {
+            functions function_removals topics topic_removals queues queue_removals services service_removals
+            caches cache_removals cache_profiles cache_profile_removals nodes node_removals
+        }
+        (self.cluster_id, self.sent_at) = (other.cluster_id, other.sent_at);
+    }
+
+    fn each_claim<'a>(&'a self, mut visit: impl FnMut(Claim<'a>)) {
+        macro_rules! each {
+            ($($list:ident)*; $($keys:ident)*) => {
+                $(for e in &self.$list {
+                    visit(Claim {
+                        cluster_id: &e.cluster_id,
+                        node_id: &e.node_id,
+                        advertised_at: Some(e.advertised_at),
+                    });
+                })*
+                $(for k in &self.$keys {
+                    visit(Claim { cluster_id: &k.cluster_id, node_id: &k.node_id, advertised_at: None });
+                })*
+            };
+        }
+        each! {
+            functions topics queues services caches cache_profiles nodes;
+            function_removals queue_removals service_removals cache_removals cache_profile_removals node_removals
+        }
     }
 
     /// Makes all entries of the delta announced at `now`, for `ttl_seconds`.

@@ -12,6 +12,8 @@ pub trait Leased {
     fn cluster_id(&self) -> &Text;
     /// Dates the entry.
     fn stamp(&mut self, now: f64);
+    /// Shortens the lease.
+    fn limit(&mut self, ttl_seconds: f64);
 
     /// Wall time at which the lease ends.
     fn ends_at(&self) -> f64 {
@@ -38,6 +40,7 @@ macro_rules! entries {
             fn node_id(&self) -> &Text { &self.node_id }
             fn cluster_id(&self) -> &Text { &self.cluster_id }
             fn stamp(&mut self, now: f64) { self.advertised_at = now; }
+            fn limit(&mut self, ttl_seconds: f64) { self.ttl_seconds = ttl_seconds; }
         }
 
         impl Entry for $entry {
@@ -64,10 +67,17 @@ entries! {
     CacheProfileEntry NodeKey {}
 }
 
-/// The entry, with the time of arrival where its sender gave none.
+/// The entry, with the time of arrival where its sender gave none, and no longer lease than any may have: what nobody
+/// renews must go some day.
 pub(super) fn dated<E: Leased + Clone>(mut entry: Arc<E>, now: f64) -> Arc<E> {
     if entry.advertised_at() == unset() {
         Arc::make_mut(&mut entry).stamp(now);
     }
+    if entry.ttl_seconds() > LEASE_SECONDS_MAX {
+        Arc::make_mut(&mut entry).limit(LEASE_SECONDS_MAX);
+    }
     entry
 }
+
+/// A day.
+const LEASE_SECONDS_MAX: f64 = 86_400.0;

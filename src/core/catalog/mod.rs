@@ -57,6 +57,9 @@ pub enum Kind {
     CacheProfiles,
 }
 
+/// A function with this tag may run twice: a call whose outcome is unknown is tried at another node.
+pub const IDEMPOTENT_TAG: &str = "idempotent";
+
 /// What became of a delta.
 #[derive(Debug, Default)]
 pub struct Applied {

@@ -2,14 +2,18 @@
 //! those that pass through.
 //!
 //! Every call has an end: its answer, its deadline, or the loss of the link it went over, which is told at once. One
-//! request id runs once, whichever ways it comes. Answers go back the way the request came. Who may ask and answer is
-//! decided by the link: only peers do, and only the node that was asked, or the one it was asked for, answers.
+//! request id runs once, whichever ways it comes. Answers go back the way the request came, or another where that is
+//! gone. The time that is left travels along, and so does the news that nobody waits any more. Who may ask and answer is
+//! decided by the link: only peers do, in the name of clusters that they may speak for, and only the node that was asked,
+//! or the one it was asked for, answers.
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
+use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::error::{NOT_FOUND, TIMED_OUT};
 use crate::core::rpc::version::{BadConstraint, Constraint};
@@ -56,6 +60,18 @@ struct Running {
     command: Text,
 }
 
+/// Who asks, and what a request has behind it and before it.
+struct Journey {
+    caller_cluster: Text,
+    /// Clusters that the request has passed, without the own one at the end.
+    clusters: Vec<Text>,
+    /// How many more clusters it may enter.
+    hops: i64,
+    /// Nodes that it has passed.
+    nodes: Vec<Text>,
+    from_own_cluster: bool,
+}
+
 #[derive(Debug)]
 struct Passed {
     asked: Asked,
@@ -99,11 +115,6 @@ impl Calls {
 
     pub fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(at, _)| *at)
-    }
-
-    /// Drops a call of ours; its answer will not be understood.
-    pub fn forget(&mut self, request_id: &Text) {
-        self.take_waiting(request_id);
     }
 
     fn take_waiting(&mut self, request_id: &Text) -> Option<Waiting> {
@@ -156,9 +167,14 @@ impl Fabric {
         if self.calls.waiting.contains_key(&call.request_id) {
             return fail(out, Reason::BadRequest, format!("request id {} is in use", call.request_id));
         }
-        let Some((hop, link)) = self.next_hop(&call.node, &[&own]) else {
-            let text = format!("no link leads to {}, which offers {}", call.node, call.command);
-            return fail(out, Reason::NoRoute, text);
+        let visited = Visited { nodes: &[&own], ..Visited::default() };
+        let (hop, link) = match self.way_to(&call.cluster, &call.node, visited) {
+            Ok(way) => way,
+            Err(no_way) => {
+                let (to, fun) = (format!("{} of {}", call.node, call.cluster), &call.command);
+                let text = format!("no link leads to {to}, which offers {fun} ({})", no_way.word());
+                return fail(out, no_way.reason(), text);
+            }
         };
         let mut request = RpcRequest::new(&call.request_id, &call.command, &call.args, &call.kwargs, &own);
         request.resources = call.resources.iter().map(Str::from).collect();
@@ -166,6 +182,12 @@ impl Fabric {
         request.version_constraint = call.version_constraint.as_ref().map(Str::from);
         request.target_cluster = Some(Str::from(&call.cluster));
         request.target_node = Some(Str::from(&call.node));
+        let leaves = self.is_foreign(&call.cluster);
+        if leaves {
+            request.federation_path = vec![Str::from(&cluster)];
+            request.federation_remaining_hops = Some(self.own.hops_max - 1);
+        }
+        let metadata = with_time_left(empty_object(), call.deadline.saturating_sub(now.mono));
         let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
         let bytes = Message {
             message_id: Str::from(&call.request_id),
@@ -178,10 +200,10 @@ impl Fabric {
                 source_cluster: Some(Str::from(&cluster)),
                 target_cluster: Some(Str::from(&call.cluster)),
                 routing_path: vec![Str::from(&own)],
-                federation_path: Vec::new(),
+                federation_path: leaves.then(|| Str::from(&cluster)).into_iter().collect(),
                 hop_budget: Some(self.own.hops_max),
                 priority: "normal".into(),
-                metadata: empty_object(),
+                metadata: &metadata,
             },
             timestamp: now.wall,
         }
@@ -229,6 +251,9 @@ impl Fabric {
                 Err(malformed) => refuse(out, Reason::BadRequest, Some(link), malformed.to_string()),
             },
             MessageKind::Pubsub => self.publication(link, message, bytes, out),
+            MessageKind::Control if *message.topic == *CANCEL_TOPIC => {
+                self.cancelled(link, &peer, message, now, out)
+            }
             MessageKind::Queue | MessageKind::Cache | MessageKind::Control | MessageKind::Data => {
                 let text = format!("a message of kind {:?} from {peer}", message.kind());
                 refuse(out, Reason::UnknownRole, Some(link), text);
@@ -252,9 +277,73 @@ impl Fabric {
             calls.passed.iter().filter(|(_, p)| p.link == link).map(|(key, _)| key.clone()).collect();
         for key in passed {
             let Some(p) = self.calls.take_passed(&key) else { continue };
-            let error = forward_failed(&p.command, self.cluster_id(), "link_lost");
+            let error = forward_failed(&p.command, self.cluster_id(), LINK_LOST);
             self.respond(&p.asked, &p.command, Err(&error), now, out);
         }
+    }
+
+    /// Nobody waits for a call of ours any more.
+    pub(super) fn cancel_call(&mut self, request_id: &Text, now: Now, out: &mut Vec<Action>) {
+        let own = self.node_id().clone();
+        if let Some(waiting) = self.calls.take_waiting(request_id) {
+            self.say_cancelled(waiting.link, request_id, &own, now, out);
+        }
+    }
+
+    /// A caller of another node has gone: what runs for it is stopped, what was passed on is told so.
+    fn cancelled(&mut self, link: LinkId, peer: &Text, message: &Message, now: Now, out: &mut Vec<Action>) {
+        let read = message.payload.and_then(|raw| serde_json::from_str::<Cancel>(raw.get()).ok());
+        let Some(Cancel { request_id, reply_to }) = read else {
+            return refuse(out, Reason::BadRequest, Some(link), "a cancellation without request_id");
+        };
+        let (request_id, reply_to) = (request_id.to_text(), reply_to.to_text());
+        let of_peer = |asked: &Asked| asked.peer == *peer && asked.request_id == request_id;
+        let running = self.calls.running.iter().find(|(_, r)| of_peer(&r.asked)).map(|(id, _)| *id);
+        if let Some(execution) = running {
+            self.calls.running.remove(&execution);
+            out.push(Action::CancelExecution { execution });
+        }
+        let key = (request_id, reply_to);
+        if self.calls.passed.get(&key).is_some_and(|p| p.asked.peer == *peer)
+            && let Some(passed) = self.calls.take_passed(&key)
+        {
+            self.say_cancelled(passed.link, &key.0, &key.1, now, out);
+        }
+    }
+
+    /// Nodes that do not know the topic ignore it (fabric.md 4.12).
+    fn say_cancelled(
+        &mut self,
+        link: LinkId,
+        request_id: &Text,
+        reply_to: &Text,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let (own, cluster) = (self.node_id().clone(), self.cluster_id().clone());
+        let cancel = Cancel { request_id: Str::from(request_id), reply_to: Str::from(reply_to) };
+        let Ok(payload) = to_raw_value(&cancel) else { return };
+        let id = self.chance.uuid();
+        let bytes = Message {
+            message_id: id.as_str().into(),
+            topic: CANCEL_TOPIC.into(),
+            message_type: "control".into(),
+            delivery: "fire_and_forget".into(),
+            payload: Some(&payload),
+            headers: Headers {
+                correlation_id: Str::from(request_id),
+                source_cluster: Some(Str::from(&cluster)),
+                target_cluster: None,
+                routing_path: vec![Str::from(&own)],
+                federation_path: Vec::new(),
+                hop_budget: Some(self.own.hops_max),
+                priority: "normal".into(),
+                metadata: empty_object(),
+            },
+            timestamp: now.wall,
+        }
+        .encode();
+        out.push(Action::Send { link, bytes });
     }
 
     pub(super) fn fail_all_calls(&mut self, out: &mut Vec<Action>) {
@@ -353,13 +442,34 @@ impl Fabric {
         let own = self.node_id().clone();
         let command = request.command.to_text();
         constraint_of(&request).map_err(|bad| error_object(&bad.error(), &command))?;
+        let caller_cluster = self.caller_of(asked, now).map_err(|reason| {
+            let who = asked.reply_cluster.as_deref().unwrap_or_default();
+            refuse(
+                out,
+                reason,
+                Some(asked.link),
+                format!("a call of {command} by {who} from {}", asked.peer),
+            );
+            let text = format!("{}: {}", reason.meaning().meaning, reason.meaning().remedy);
+            error_object(&CallError::failed(text).because(reason), &command)
+        })?;
         let cluster = request.target_cluster.as_ref().or(message.headers.target_cluster.as_ref());
-        if cluster.is_some_and(|c| **c != **self.cluster_id()) {
-            return Err(failure("fabric_route_not_found", &command)); // strict isolation
+        let leaves = cluster.is_some_and(|c| self.is_foreign(c));
+        let here = !leaves && request.target_node.as_ref().is_none_or(|node| **node == *own);
+        if !leaves && self.is_foreign(&caller_cluster) {
+            self.federation.may_call(&caller_cluster, &command).map_err(|reason| {
+                refuse(out, reason, Some(asked.link), format!("a call of {command} by {caller_cluster}"));
+                let text =
+                    format!("cluster {caller_cluster} may not call {command} here ({})", reason.name());
+                error_object(&CallError::failed(text).because(reason), &command)
+            })?;
         }
-        let here = request.target_node.as_ref().is_none_or(|node| **node == *own);
         if here && self.offers(&request).any(|f| f.node_id == own) {
-            return self.execute(asked, request, out);
+            let left = time_left(message.headers.metadata);
+            return self.execute(asked, request, caller_cluster, left, out);
+        }
+        if leaves && !self.is_bridging() {
+            return Err(failure("fabric_route_not_found", &command));
         }
         if !self.own.routing {
             refuse(
@@ -370,13 +480,64 @@ impl Fabric {
             );
             return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
         }
-        self.forward(asked, message, request, now, out)
+        let target = cluster.unwrap_or(&Str::from(self.cluster_id())).to_text();
+        let journey = self.journey(asked, message, &request, caller_cluster);
+        let journey = journey.map_err(|no_way| {
+            refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
+            forward_failed(&command, &target, no_way.word())
+        })?;
+        self.forward(asked, message, request, &target, journey, now, out)
+    }
+
+    /// The cluster that asks, as far as the link vouches for it: a member of ours is believed, a neighbour may ask for
+    /// itself and for those behind it.
+    fn caller_of(&mut self, asked: &Asked, now: Now) -> Result<Text, Reason> {
+        let own = self.cluster_id().clone();
+        let Some(speaker) = self.membership.peer(&asked.peer).map(|p| p.cluster_id.clone()) else {
+            return Ok(own);
+        };
+        let source = asked.reply_cluster.clone().filter(|c| !c.is_empty()).unwrap_or_else(|| speaker.clone());
+        if speaker == own {
+            return Ok(source);
+        }
+        self.may_speak(&speaker, &source)?;
+        self.federation.spend(&speaker, now)?;
+        Ok(source)
+    }
+
+    /// What 13.1 says of the clusters that a request has passed; `leaves` is not asked for within the cluster.
+    fn journey(
+        &self,
+        asked: &Asked,
+        message: &Message,
+        request: &RpcRequest,
+        caller_cluster: Text,
+    ) -> Result<Journey, NoWay> {
+        let own = self.cluster_id();
+        let mut clusters: Vec<Text> = request.federation_path.iter().map(Str::to_text).collect();
+        if clusters.last() == Some(own) {
+            clusters.pop();
+        }
+        if clusters.contains(own) {
+            return Err(NoWay::LoopDetected);
+        }
+        let max = self.own.hops_max;
+        let hops = [message.headers.hop_budget, request.federation_remaining_hops].into_iter().flatten();
+        Ok(Journey {
+            caller_cluster,
+            clusters,
+            hops: hops.fold(max, i64::min),
+            nodes: asked.path.iter().chain([&asked.peer]).cloned().collect(),
+            from_own_cluster: self.membership.peer(&asked.peer).is_none_or(|p| p.cluster_id == *own),
+        })
     }
 
     fn execute(
         &mut self,
         asked: &Asked,
         request: RpcRequest,
+        caller_cluster: Text,
+        time_left: Option<Duration>,
         out: &mut Vec<Action>,
     ) -> Result<(), Box<RawValue>> {
         let command = request.command.to_text();
@@ -388,7 +549,6 @@ impl Fabric {
         self.calls.last_execution += 1;
         let execution = self.calls.last_execution;
         self.calls.running.insert(execution, Running { asked: asked.clone(), command: command.clone() });
-        let peer = self.membership.peer(&asked.peer);
         out.push(Action::Execute(Box::new(Execution {
             execution,
             request_id: asked.request_id.clone(),
@@ -398,45 +558,26 @@ impl Fabric {
             resources: request.resources.iter().map(Str::to_text).collect(),
             args: request.args.to_owned(),
             kwargs: request.kwargs.to_owned(),
-            caller_cluster: peer.map_or_else(|| self.cluster_id().clone(), |p| p.cluster_id.clone()),
+            caller_cluster,
             caller: asked.reply_to.clone(),
+            time_left,
         })));
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a request and all that is known of it")]
     fn forward(
         &mut self,
         asked: &Asked,
         message: &Message,
-        mut request: RpcRequest,
+        request: RpcRequest,
+        target: &Text,
+        journey: Journey,
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(), Box<RawValue>> {
-        let own = self.node_id().clone();
         let command = request.command.to_text();
-        let target = request.target_node.as_ref().map(Str::to_text);
-        let mut nodes: Vec<(bool, f64, Text)> = self
-            .offers(&request)
-            .filter(|f| f.node_id != own && target.as_ref().is_none_or(|t| f.node_id == *t))
-            .map(|f| {
-                let far = self.membership.link_to(&f.node_id).is_none();
-                (far, self.membership.load_score(&f.node_id, now), f.node_id.clone())
-            })
-            .collect();
-        nodes.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        if nodes.is_empty() {
-            return Err(failure("fabric_route_not_found", &command));
-        }
-        let visited: Vec<&str> = asked.path.iter().map(|n| &**n).chain([&*asked.peer]).collect();
-        nodes.retain(|(_, _, node)| !visited.contains(&&**node));
-        if nodes.is_empty() {
-            refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
-            return Err(failure("fabric_route_loop", &command));
-        }
-        let way = nodes.iter().find_map(|(_, _, node)| Some((node, self.next_hop(node, &visited)?)));
-        let Some((node, (hop, link))) = way else {
-            return Err(forward_failed(&command, self.cluster_id(), "no_peer_for_next_hop"));
-        };
+        let (cluster, node, (hop, link)) = self.next_of_call(asked, &request, target, &journey, now, out)?;
         let mut next = message.clone();
         if let Err(reason) = self.next_headers(&mut next.headers) {
             refuse(out, reason, Some(asked.link), format!("a call of {command} for {node}"));
@@ -444,11 +585,22 @@ impl Fabric {
         }
         if self.calls.passed.len() >= self.calls.max {
             refuse(out, Reason::PendingCallsLimit, Some(asked.link), format!("a call of {command}"));
-            return Err(forward_failed(&command, self.cluster_id(), "pending_calls_limit"));
+            return Err(forward_failed(&command, &cluster, "pending_calls_limit"));
         }
-        let cluster = self.cluster_id().clone();
-        request.target_cluster = Some(cluster.to_string().into());
-        request.target_node = Some(node.to_string().into());
+        let own = self.cluster_id().clone();
+        let mut request = request;
+        request.target_cluster = Some(Str::from(&cluster));
+        request.target_node = Some(Str::from(&node));
+        if self.is_foreign(&cluster) {
+            let path = journey.clusters.iter().chain([&own]);
+            request.federation_path = path.map(Str::from).collect();
+            let crosses = self.membership.cluster_of(link).is_some_and(|c| *c != own);
+            request.federation_remaining_hops = Some(journey.hops - i64::from(crosses));
+        }
+        next.headers.source_cluster = Some(Str::from(&journey.caller_cluster));
+        let left = time_left(message.headers.metadata).unwrap_or(PASSED_MAX).min(PASSED_MAX);
+        let metadata = with_time_left(next.headers.metadata, left);
+        next.headers.metadata = &metadata;
         let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
         let bytes = Message { payload: Some(&payload), ..next }.encode();
         if !self.fits_through(link, &bytes) {
@@ -457,7 +609,8 @@ impl Fabric {
         out.push(Action::Send { link, bytes });
         if !asked.reply_to.is_empty() {
             let key = (asked.request_id.clone(), asked.reply_to.clone());
-            let deadline = now.mono + PASSED_MAX;
+            // A little later than the caller gives up, so that its own word comes first.
+            let deadline = now.mono + left + PASSED_SLACK;
             self.calls.deadlines.insert((deadline, Due::Passed(key.clone())));
             let (asked, node) = (asked.clone(), node.clone());
             self.calls.passed.insert(key, Passed { asked, command, hop, node, link, deadline });
@@ -465,13 +618,72 @@ impl Fabric {
         Ok(())
     }
 
+    /// Which node is to run a request that is not for this one, and the way there. Local first, then what is linked,
+    /// then by load; a foreign cluster only where it is asked for or ours has nobody.
+    fn next_of_call(
+        &mut self,
+        asked: &Asked,
+        request: &RpcRequest,
+        target: &Text,
+        journey: &Journey,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Result<(Text, Text, Hop), Box<RawValue>> {
+        let (own, command) = (self.node_id().clone(), request.command.to_text());
+        let named = request.target_node.as_ref().map(Str::to_text);
+        let is_meant = |f: &&Arc<FunctionEntry>| {
+            f.cluster_id == *target && f.node_id != own && named.as_ref().is_none_or(|t| f.node_id == *t)
+        };
+        let rank = |f: &Arc<FunctionEntry>| {
+            let far = self.membership.link_to(&f.node_id).is_none();
+            (far, self.membership.load_score(&f.node_id, now), f.node_id.clone())
+        };
+        let mut nodes: Vec<(bool, f64, Text)> = self.matching(request).filter(is_meant).map(rank).collect();
+        nodes.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        // Another cluster knows best who serves it: a node that was named there need not be known here.
+        if let Some(named) = named.filter(|_| nodes.is_empty() && self.is_foreign(target)) {
+            nodes.push((true, 0.0, named));
+        }
+        if nodes.is_empty() {
+            return Err(failure("fabric_route_not_found", &command));
+        }
+        let visited: Vec<&str> = journey.nodes.iter().map(|n| &**n).collect();
+        nodes.retain(|(_, _, node)| !visited.contains(&&**node));
+        if nodes.is_empty() {
+            refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
+            return Err(failure("fabric_route_loop", &command));
+        }
+        let visited = Visited {
+            nodes: &visited,
+            clusters: &journey.clusters,
+            from_own_cluster: journey.from_own_cluster,
+        };
+        let mut no_way = NoWay::NoFabricPath;
+        if self.is_foreign(target) && journey.hops <= 0 {
+            nodes.clear();
+            no_way = NoWay::HopBudgetExhausted;
+        }
+        for (_, _, node) in nodes {
+            match self.way_to(target, &node, visited) {
+                Ok(hop) => return Ok((target.clone(), node, hop)),
+                Err(none) => no_way = none,
+            }
+        }
+        refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
+        Err(forward_failed(&command, target, no_way.word()))
+    }
+
     /// The functions in our cluster that a request may mean.
     fn offers<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
+        self.matching(request).filter(|f| f.cluster_id == *self.cluster_id())
+    }
+
+    /// The functions of all clusters that a request may mean.
+    fn matching<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
         // One that cannot be read was answered before.
         let constraint = constraint_of(request).ok().flatten();
         self.catalog.functions_named(&request.command).filter(move |f| {
-            f.cluster_id == *self.cluster_id()
-                && request.function_id.as_ref().is_none_or(|id| **id == *f.identity.function_id)
+            request.function_id.as_ref().is_none_or(|id| **id == *f.identity.function_id)
                 && constraint.as_ref().is_none_or(|c| c.accepts(&f.identity.version.0))
                 && request.resources.iter().all(|r| f.resources.iter().any(|have| **have == **r))
         })
@@ -488,7 +700,7 @@ impl Fabric {
         let request_id = response.request_id.to_text();
         let not_asked = || format!("{peer} answers {request_id}, for which it was not asked");
         if let Some(waiting) = self.calls.waiting.get(&request_id) {
-            if *peer != waiting.hop && *peer != waiting.node {
+            if !self.may_answer(peer, &waiting.hop, &waiting.node) {
                 return refuse(out, Reason::NotEntitled, Some(link), not_asked());
             }
             let outcome = match response.success {
@@ -501,7 +713,8 @@ impl Fabric {
         }
         let back = match self.calls.passed_key(response) {
             Some(key) => {
-                let entitled = self.calls.passed.get(&key).is_some_and(|p| *peer == p.hop || *peer == p.node);
+                let passed = self.calls.passed.get(&key);
+                let entitled = passed.is_some_and(|p| self.may_answer(peer, &p.hop, &p.node));
                 if !entitled {
                     return refuse(out, Reason::NotEntitled, Some(link), not_asked());
                 }
@@ -516,7 +729,15 @@ impl Fabric {
         if let Err(reason) = self.next_headers(&mut next.headers) {
             return refuse(out, reason, Some(link), format!("the answer to {request_id}"));
         }
-        self.send_back(first, &node, &next.encode(), out);
+        let (cluster, reply_to) = (response.reply_cluster.as_deref(), &*response.reply_to);
+        let cluster = cluster.unwrap_or_else(|| &**self.cluster_id()).to_owned();
+        self.send_back(first, &node, (&cluster, reply_to), &next.encode(), out);
+    }
+
+    /// Who was asked answers, or a node of the same cluster where the first way back is gone.
+    fn may_answer(&self, peer: &Text, hop: &Text, node: &Text) -> bool {
+        let cluster = |node: &Text| self.membership.peer(node).map(|p| &p.cluster_id);
+        peer == hop || peer == node || (cluster(peer).is_some() && cluster(peer) == cluster(hop))
     }
 
     /// For an answer that we keep no record of: the node before us on the path of its request.
@@ -564,7 +785,9 @@ impl Fabric {
             timestamp: now.wall,
         }
         .encode();
-        if !self.send_back(asked.link, &asked.peer, &bytes, out) && outcome.is_ok() {
+        let reply_cluster = asked.reply_cluster.as_ref().unwrap_or(&cluster);
+        let target = (&**reply_cluster, &*asked.reply_to);
+        if !self.send_back(asked.link, &asked.peer, target, &bytes, out) && outcome.is_ok() {
             let text = format!("an answer of {} bytes does not fit through the link", bytes.len());
             let error = CallError::failed(text).because(Reason::ResultTooLarge);
             let error = error_object(&error, command);
@@ -572,11 +795,24 @@ impl Fabric {
         }
     }
 
-    /// Sends an answer on the link of its request, or on another one to that peer. False if it is too large for any.
-    fn send_back(&self, first: LinkId, peer: &Text, bytes: &Bytes, out: &mut Vec<Action>) -> bool {
+    /// Sends an answer on the link of its request, or on another one to that peer, or where there is none on another way
+    /// to the node that asked. False if it is too large for any.
+    fn send_back(
+        &mut self,
+        first: LinkId,
+        peer: &Text,
+        (cluster, node): (&str, &str),
+        bytes: &Bytes,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let alive = self.membership.speaker(first) == Some(peer);
         let links = alive.then_some(first).into_iter().chain(self.membership.link_to(peer));
-        let links: Vec<LinkId> = links.collect();
+        let mut links: Vec<LinkId> = links.collect();
+        if links.is_empty() {
+            let own = self.node_id().clone();
+            let visited = Visited { nodes: &[&own, peer], ..Visited::default() };
+            links.extend(self.way_to(cluster, node, visited).ok().map(|(_, link)| link));
+        }
         if links.is_empty() {
             refuse(out, Reason::LinkLost, Some(first), format!("an answer for {peer}"));
             return true;
@@ -618,6 +854,7 @@ fn call_error(response: &RpcResponse, command: &str) -> CallError {
             let reason = match fabric {
                 "fabric_route_loop" => Reason::RouteLoop,
                 "fabric_hop_budget_exhausted" => Reason::HopBudget,
+                _ if error.reason.as_deref() == Some(LINK_LOST) => Reason::LinkLost,
                 _ => Reason::NoRoute,
             };
             let why = error.reason.as_ref().map(|r| format!(": {}", &**r)).unwrap_or_default();
@@ -676,6 +913,42 @@ fn clipped(text: &str) -> String {
     text.chars().take(ERROR_CHARS_MAX).collect()
 }
 
+/// A caller has gone.
+#[derive(Serialize, Deserialize)]
+struct Cancel<'a> {
+    #[serde(borrow)]
+    request_id: Str<'a>,
+    #[serde(borrow, default)]
+    reply_to: Str<'a>,
+}
+
+/// The milliseconds that a request still has, in its metadata; other nodes carry them along unread.
+#[derive(Deserialize)]
+struct TimeLeft {
+    time_left_ms: Option<u64>,
+}
+
+fn time_left(metadata: &RawValue) -> Option<Duration> {
+    let read: TimeLeft = serde_json::from_str(metadata.get()).ok()?;
+    read.time_left_ms.map(Duration::from_millis)
+}
+
+fn with_time_left(metadata: &RawValue, left: Duration) -> Box<RawValue> {
+    let left = raw(&left.as_millis().to_string());
+    if metadata.get() == "{}" {
+        return raw(&format!("{{\"time_left_ms\":{}}}", left.get()));
+    }
+    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(metadata.get()).unwrap_or_default();
+    members.insert("time_left_ms", &left);
+    to_raw_value(&members).unwrap_or_else(|_| raw("{}"))
+}
+
+/// Why a call that was passed on has no answer; it may have run.
+const LINK_LOST: &str = "link_lost";
+/// Control messages of this topic end a call (no other program has it).
+const CANCEL_TOPIC: &str = "mpreg.rpc.cancel";
+/// How much longer than its caller a passed call is remembered.
+const PASSED_SLACK: Duration = Duration::from_secs(2);
 /// Request ids that are kept in mind against repetition.
 const REQUESTS_REMEMBERED: usize = 10_000;
 /// A request that was passed on is forgotten after this long; no caller waits that long.

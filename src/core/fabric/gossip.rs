@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
 use super::*;
-use crate::core::catalog::{Claim, Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX};
 use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
@@ -21,7 +21,7 @@ pub(super) struct Announcer {
     seen: Seen,
     sequence: i64,
     /// The last date given to an own entry; the next is later, so that no two announcements tie.
-    dated: f64,
+    pub dated: f64,
     /// All own entries are dated then or later.
     all_dated: f64,
     next_node: Duration,
@@ -31,8 +31,10 @@ pub(super) struct Announcer {
 }
 
 /// A peer that gossip goes to.
-struct Listener {
+#[derive(Clone)]
+pub(super) struct Listener {
     node: Text,
+    pub cluster: Text,
     link: LinkId,
     /// Has said STATUS lately.
     lively: bool,
@@ -131,19 +133,24 @@ impl Fabric {
         self.local(delta, now, out);
     }
 
-    /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
+    /// Tells a new link everything: first the own entries, for it to pass on, then those of the others; a member of the
+    /// own cluster gets these for itself alone, another cluster for all its nodes. Routes go before the entries that
+    /// they entitle us to pass on.
     pub(super) fn introduce(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
-        let own = self.node_id().clone();
-        let to = [Listener { node: "".into(), link, lively: false }];
+        let (own, own_cluster) = (self.node_id().clone(), self.cluster_id().clone());
+        let Some(cluster) = self.membership.cluster_of(link).cloned() else { return };
+        let to = [Listener { node: "".into(), cluster: cluster.clone(), link, lively: false }];
         let mut mine = self.catalog.excerpt(|_, node| *node == *own);
         mine.drop_local();
         if !mine.is_empty() {
             self.say(mine, "", true, &to, now, out);
         }
+        self.introduce_routes(&cluster, &to, now, out);
         let mut others = self.catalog.excerpt(|_, node| *node != *own);
         others.drop_local();
         if !others.is_empty() {
-            self.say(others, "snapshot:", false, &to, now, out);
+            let (label, passed_on) = if cluster == own_cluster { ("snapshot:", false) } else { ("", true) };
+            self.say(others, label, passed_on, &to, now, out);
         }
     }
 
@@ -158,11 +165,13 @@ impl Fabric {
     /// A node has left: what it held goes, here and, by our word, everywhere.
     pub(super) fn withdraw_node(&mut self, node: &str, now: Now, out: &mut Vec<Action>) {
         self.told_by.remove(node);
+        self.routes.border_lost(&node.into(), now);
         let mut delta = self.catalog.holdings(node);
         if delta.is_empty() {
             return;
         }
-        delta.cluster_id = self.cluster_id().clone();
+        let clusters = delta.cluster_ids();
+        delta.cluster_id = clusters.first().unwrap_or(self.cluster_id()).clone();
         delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clock of the departed says
         let own = self.node_id().clone();
         let applied = self.catalog.apply_from(&own, delta, now.wall);
@@ -191,12 +200,10 @@ impl Fabric {
         }
         match kind {
             GossipKind::CatalogUpdate => self.catalog_update(link, &peer, gossip, now, out),
-            // Between clusters only: the modules for routes, link state and route keys take these over. Within one
-            // cluster the reference drops them as well (7.4).
-            GossipKind::RouteAdvertisement
-            | GossipKind::RouteWithdrawal
-            | GossipKind::LinkStateUpdate
-            | GossipKind::RouteKeyAnnouncement => {}
+            GossipKind::RouteAdvertisement => self.route_advertisement(link, &peer, gossip, now, out),
+            GossipKind::RouteWithdrawal => self.route_withdrawal(link, &peer, gossip, now, out),
+            GossipKind::LinkStateUpdate => self.link_state_update(link, &peer, gossip, now, out),
+            GossipKind::RouteKeyAnnouncement => self.route_keys(link, gossip, now, out),
             GossipKind::Idle => {}
         }
     }
@@ -217,14 +224,31 @@ impl Fabric {
         };
         told(bad.into_iter().map(|m| (Reason::EntryMalformed, m.to_string())).collect(), Some(link), out);
         let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
-        self.refuse_unentitled(&origin, &mut delta, link, now, out);
+        let Some(speaker) = self.membership.cluster_of(link).cloned() else { return };
+        self.refuse_unentitled((&speaker, &origin), &mut delta, link, now, out);
         self.refuse_unspeakable(&mut delta, Some(link), out);
+        let Some(changed) = self.take_in(delta, &origin, peer, link, now, out) else { return };
+        if !changed.is_empty() {
+            self.pass_on(link, peer, gossip, &changed, now, out);
+        }
+    }
+
+    /// Applies what a peer told; the answer is what is to be passed on, `None` where nothing has changed.
+    pub(super) fn take_in(
+        &mut self,
+        delta: Delta,
+        origin: &Text,
+        peer: &Text,
+        link: LinkId,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Option<Delta> {
         let mut passed_on = delta.clone();
         passed_on.drop_local();
-        let applied = self.catalog.apply_from(&origin, delta, now.wall);
+        let applied = self.catalog.apply_from(origin, delta, now.wall);
         told(applied.refused, Some(link), out);
         if applied.changed.is_empty() {
-            return;
+            return None;
         }
         let functions = applied.changed.functions.iter().map(|f| &f.node_id);
         for node in applied.changed.nodes.iter().map(|n| &n.node_id).chain(functions) {
@@ -235,55 +259,14 @@ impl Fabric {
         self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
         for gone in &applied.changed.node_removals {
             self.told_by.remove(&gone.node_id);
-        }
-        if !passed_on.is_empty() {
-            self.pass_on(link, peer, gossip, &passed_on, now, out);
+            self.routes.border_lost(&gone.node_id, now);
         }
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
-    }
-
-    /// Takes out of a delta what its sender has no right to say.
-    fn refuse_unentitled(
-        &mut self,
-        origin: &Text,
-        delta: &mut Delta,
-        link: LinkId,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        let (own, last_word) = (&self.own.membership, self.announcer.dated);
-        let membership = &mut self.membership;
-        let mut refused = delta.screen(|claim: Claim| {
-            if claim.cluster_id != &own.cluster_id {
-                return Some(Reason::ClusterRefused);
-            }
-            if claim.node_id == &own.node_id {
-                // Our own words come back all the time; only what we never said is worth a thought.
-                let echo = claim.advertised_at.is_some_and(|at| at <= last_word);
-                return Some(if echo { Reason::EntryStale } else { Reason::NotEntitled });
-            }
-            membership.is_departed(claim.node_id, now).then_some(Reason::PeerDeparted)
-        });
-        let topic = |node: &Text, id: &Text| TopicKey {
-            cluster_id: own.cluster_id.clone(),
-            node_id: node.clone(),
-            subscription_id: id.clone(),
-        };
-        let catalog = &self.catalog;
-        delta.topic_removals.retain(|id| {
-            let ours = catalog.topic(&topic(&own.node_id, id)).is_some();
-            let theirs = catalog.topic(&topic(origin, id)).is_some();
-            if ours && !theirs {
-                refused.push((Reason::NotEntitled, format!("removal of our subscription {id}")));
-            }
-            !ours || theirs
-        });
-        delta.cluster_id = own.cluster_id.clone();
-        told(refused, Some(link), out);
+        Some(passed_on)
     }
 
     /// Takes out what reference nodes could not read: they would end the link over it.
-    fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
+    pub(super) fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
         delta.functions.retain(|f| {
             let plain = f.identity.version.0.pre.is_empty();
             if !plain {
@@ -294,7 +277,7 @@ impl Fabric {
         });
     }
 
-    /// Passes gossip on to the peers that have not had it, under the rules of 5.1.
+    /// Passes a change on to the peers that have not had it.
     fn pass_on(
         &mut self,
         link: LinkId,
@@ -304,46 +287,116 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let own = self.node_id().clone();
+        let Some(to) = self.next_listeners(link, from, gossip, now, out) else { return };
+        for (cluster, to) in by_cluster(&to) {
+            let part = self.outward(&cluster, delta.clone());
+            if let Some(payload) = to_raw_value(&part).ok().filter(|_| !part.is_empty()) {
+                self.relay(gossip, &payload, &cluster, &to, out);
+            }
+        }
+    }
+
+    /// Passes gossip on whose payload stays as it is, to the peers of clusters for which `wanted` holds.
+    pub(super) fn pass_on_as_it_is(
+        &mut self,
+        link: LinkId,
+        from: &Text,
+        gossip: &Gossip,
+        wanted: impl Fn(&str) -> bool,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(payload) = gossip.payload else { return };
+        let Some(to) = self.next_listeners(link, from, gossip, now, out) else { return };
+        for (cluster, to) in by_cluster(&to).into_iter().filter(|(cluster, _)| wanted(cluster)) {
+            self.relay(gossip, payload, &cluster, &to, out);
+        }
+    }
+
+    /// Who has not had a message, under the rules of 5.1; `None` where it goes no further.
+    fn next_listeners(
+        &self,
+        link: LinkId,
+        from: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Option<Vec<Listener>> {
+        let own = self.node_id();
         if gossip.ttl <= 0 || gossip.hop_count >= gossip.max_hops {
             if gossip.max_hops > 0 {
                 refuse(out, Reason::HopBudget, Some(link), "gossip that has gone far enough");
             }
-            return;
+            return None;
         }
-        if gossip.propagation_path.iter().any(|node| **node == *own) {
-            return refuse(out, Reason::RouteLoop, Some(link), "gossip that has been here");
+        if gossip.propagation_path.iter().any(|node| **node == **own) {
+            refuse(out, Reason::RouteLoop, Some(link), "gossip that has been here");
+            return None;
         }
         let mut visited: Vec<&str> = gossip.propagation_path.iter().map(|n| &**n).collect();
         visited.extend(gossip.seen_by.iter().map(|n| &**n));
         visited.push(from);
-        let to = self.listeners(&visited, now);
-        let Some(payload) = to_raw_value(delta).ok().filter(|_| !to.is_empty()) else { return };
+        Some(self.listeners(&visited, now)).filter(|to| !to.is_empty())
+    }
+
+    fn relay(
+        &self,
+        gossip: &Gossip,
+        payload: &RawValue,
+        cluster: &str,
+        to: &[Listener],
+        out: &mut Vec<Action>,
+    ) {
+        let own = self.node_id().clone();
         let mut next = gossip.clone();
         next.sender_id = Str::from(&own);
-        next.payload = Some(&payload);
+        next.payload = Some(payload);
         next.vector_clock = next.vector_clock.tick(&own);
         next.ttl -= 1;
         next.hop_count += 1;
         next.propagation_path.push(Str::from(&own));
-        send_to_all(next, &to, out);
+        if *cluster != **self.cluster_id() {
+            // Hops are counted within a cluster; a chain of clusters may be longer. Loops end by path, id and content.
+            next.ttl = next.ttl.max(GOSSIP_TTL - 1);
+            next.max_hops = next.max_hops.max(next.hop_count.saturating_add(self.own.hops_max));
+        }
+        send_to_all(next, to, out);
     }
 
     /// Peers that are not in `except`.
-    fn listeners(&self, except: &[&str], now: Now) -> Vec<Listener> {
+    pub(super) fn listeners(&self, except: &[&str], now: Now) -> Vec<Listener> {
         let fresh = gossip_interval(&self.own) * REPORTS_MISSED_MAX;
         let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
         let listener = |(node, peer): (&Text, &Peer)| {
             let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
             let lively = heard.is_some_and(|ago| ago <= fresh);
-            Some(Listener { node: node.clone(), link: self.membership.link_to(node)?, lively })
+            let (node, cluster) = (node.clone(), peer.cluster_id.clone());
+            Some(Listener { link: self.membership.link_to(&node)?, node, cluster, lively })
         };
         peers.filter_map(listener).collect()
     }
 
-    /// Sends a delta as gossip of this node, in as many messages as its size needs. What is `passed_on` goes through
-    /// the whole cluster, the rest one hop.
-    fn say(
+    /// Sends a delta as gossip of this node to those who may know of it. What is `passed_on` goes through the whole
+    /// cluster, the rest one hop.
+    pub(super) fn say(
+        &mut self,
+        delta: Delta,
+        label: &str,
+        passed_on: bool,
+        to: &[Listener],
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        for (cluster, to) in by_cluster(to) {
+            let part = self.outward(&cluster, delta.clone());
+            if !part.is_empty() {
+                self.say_alike(part, label, passed_on, &to, now, out);
+            }
+        }
+    }
+
+    /// The same for listeners of one cluster, in as many messages as the size of the delta needs.
+    fn say_alike(
         &mut self,
         mut delta: Delta,
         label: &str,
@@ -352,7 +405,9 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        delta.cluster_id = self.cluster_id().clone();
+        if delta.cluster_id.is_empty() {
+            delta.cluster_id = self.cluster_id().clone();
+        }
         if delta.sent_at <= 0.0 || delta.sent_at > now.wall {
             delta.sent_at = now.wall.max(self.announcer.dated);
         }
@@ -365,7 +420,7 @@ impl Fabric {
             let payload = to_raw_value(&delta).unwrap_or_else(|_| raw("{}"));
             let (lines, size) = (delta.counts().iter().map(|(_, n)| n).sum(), payload.get().len());
             if size <= max {
-                self.say_one(&payload, label, passed_on, to, now, out);
+                self.say_one("catalog_update", &payload, label, passed_on, to, now, out);
             } else if lines > 1 {
                 let pieces = delta.pieces((size / max.max(1) + 1).clamp(2, lines));
                 waiting.extend(pieces.into_iter().rev());
@@ -375,8 +430,10 @@ impl Fabric {
         }
     }
 
-    fn say_one(
+    #[expect(clippy::too_many_arguments, reason = "one envelope has that many parts")]
+    pub(super) fn say_one(
         &mut self,
+        kind: &str,
         payload: &RawValue,
         label: &str,
         passed_on: bool,
@@ -392,7 +449,7 @@ impl Fabric {
         self.announcer.seen.add(&id);
         let gossip = Gossip {
             message_id: id.into(),
-            message_type: "catalog_update".into(),
+            message_type: kind.into(),
             sender_id: Str::from(&own),
             payload: Some(payload),
             vector_clock: Clock::default().tick(&own),
@@ -411,6 +468,15 @@ impl Fabric {
     }
 }
 
+/// Listeners by their cluster.
+fn by_cluster(to: &[Listener]) -> BTreeMap<Text, Vec<Listener>> {
+    let mut groups: BTreeMap<Text, Vec<Listener>> = BTreeMap::new();
+    for listener in to {
+        groups.entry(listener.cluster.clone()).or_default().push(listener.clone());
+    }
+    groups
+}
+
 /// Sends gossip to each of these, with the others in its list of who has seen it, so that nobody of them is told again:
 /// news in a full mesh cost one message for each node. Nobody is in its own list, because a reference node passes on
 /// nothing that it is said to have seen (5.5), and nobody who has been silent, because what we send may not arrive.
@@ -425,7 +491,7 @@ fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Act
 }
 
 /// Refusals of one message, one action for each reason.
-fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
+pub(super) fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
     let mut by_reason: BTreeMap<Reason, (usize, String)> = BTreeMap::new();
     for (reason, text) in refused {
         by_reason.entry(reason).or_insert((0, text)).0 += 1;

@@ -3,16 +3,19 @@
 //! Events and the time come in, [`Action`]s and the next deadline go out. It owns the catalog and the membership;
 //! everything that a peer sends is checked against both before it changes anything, and each refusal is an action with
 //! its reason. A message that cannot be read never ends a link. Arguments, results and publications pass through
-//! unparsed. For now there is one cluster: what comes of route control, link state and bridging plugs in where
-//! `gossip` sorts the kinds, where `call` asks for the next hop, and in `Membership::admits`.
+//! unparsed. Other clusters are let in by `Federation`; the ways through them are those of `Routes` and `LinkState`.
 
+mod authority;
 mod call;
 mod gossip;
 mod publish;
+mod routing;
 mod seen;
 mod server;
+mod trace;
+mod way;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +26,18 @@ use super::catalog::{
     Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
 };
 use super::error::CallError;
-use super::membership::{self, Chance, Counters, LinkId, Membership, PeerState, Report};
+use super::federation::{self, Federation, LinkFacts};
+use super::link_state::{self, LinkState};
+use super::membership::{self, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
 use super::reason::Reason;
+use super::route::{self, Routes};
 use super::time::Now;
+use super::trust::{self, Trust};
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
 use publish::Publications;
+pub use trace::{Decision, Trace, TracedRoute};
 
 /// What a node is among others, and its limits.
 #[derive(Debug, Clone)]
@@ -55,8 +63,45 @@ pub struct Settings {
     pub calls_max: usize,
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
+    pub bridging: Bridging,
     /// Different at each start.
     pub chance_seed: u64,
+}
+
+/// What concerns other clusters: who may come in, and the ways through them.
+#[derive(Debug, Clone)]
+pub struct Bridging {
+    pub federation: federation::Settings,
+    pub route: route::Settings,
+    pub route_rules: route::Rules,
+    pub trust: trust::Settings,
+    pub link_state: link_state::Settings,
+    /// route.security.key_announce_interval
+    pub key_announce_interval: Duration,
+}
+
+impl Bridging {
+    /// For a cluster that is alone: the defaults of the configuration.
+    pub fn none(cluster_id: &Text) -> Bridging {
+        Bridging {
+            federation: federation::Settings {
+                cluster_id: cluster_id.clone(),
+                ..federation::Settings::default()
+            },
+            route: route::Settings::of(cluster_id),
+            route_rules: route::Rules::default(),
+            trust: trust::Settings {
+                cluster_id: cluster_id.clone(),
+                allow_unsigned: true,
+                ..trust::Settings::default()
+            },
+            link_state: link_state::Settings {
+                cluster_id: cluster_id.clone(),
+                ..link_state::Settings::default()
+            },
+            key_announce_interval: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The settings that may change while the node runs, all of them anew.
@@ -67,6 +112,9 @@ pub struct Revision {
     pub advertised_urls: Vec<Text>,
     pub catalog_entries_per_cluster_max: usize,
     pub calls_max: usize,
+    pub federation: federation::Settings,
+    pub route_rules: route::Rules,
+    pub keys: Vec<trust::ConfiguredKey>,
 }
 
 /// What happens to the fabric.
@@ -77,6 +125,7 @@ pub enum Event {
     LinkOpened {
         link: LinkId,
         dialled: Option<Text>,
+        facts: LinkFacts,
     },
     LinkClosed {
         link: LinkId,
@@ -158,6 +207,10 @@ pub enum Action {
     },
     /// To be answered by `CallDone`.
     Execute(Box<Execution>),
+    /// Nobody waits for an [`Action::Execute`] any more; it may be given up and is not to be answered.
+    CancelExecution {
+        execution: u64,
+    },
     CallAnswered {
         request_id: Text,
         outcome: Result<Box<RawValue>, CallError>,
@@ -198,6 +251,8 @@ pub struct Execution {
     pub caller_cluster: Text,
     /// The node that asks, as it says.
     pub caller: Text,
+    /// When it gives up, if it said so.
+    pub time_left: Option<Duration>,
 }
 
 /// See the module.
@@ -211,6 +266,21 @@ pub struct Fabric {
     announcer: Announcer,
     calls: Calls,
     publications: Publications,
+    federation: Federation,
+    routes: Routes,
+    trust: Trust,
+    link_state: LinkState,
+    /// When the keys of this cluster are announced next.
+    next_keys: Duration,
+    /// What the transport knows of each link.
+    facts: BTreeMap<LinkId, LinkFacts>,
+    /// Links that count against the connections of their cluster.
+    counted: BTreeMap<LinkId, Text>,
+    /// When a STATUS that is not acknowledged yet was sent.
+    asked_at: BTreeMap<LinkId, Duration>,
+    /// The clusters that each neighbour cluster has been told a route to.
+    exported: BTreeMap<Text, BTreeSet<Text>>,
+    waiting_for_route: authority::Waiting,
     /// For nodes without a link: the peer that told of them last.
     told_by: BTreeMap<Text, Text>,
     active_clients: i64,
@@ -233,6 +303,16 @@ impl Fabric {
             announcer: Announcer::new(&own, now, &mut chance),
             calls: Calls::new(own.calls_max),
             publications: Publications::new(),
+            federation: Federation::new(own.bridging.federation.clone()),
+            routes: Routes::new(own.bridging.route.clone(), own.bridging.route_rules.clone()),
+            trust: Trust::new(own.bridging.trust.clone(), now),
+            link_state: LinkState::new(own.bridging.link_state.clone()),
+            next_keys: now.mono + own.bridging.key_announce_interval,
+            facts: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            asked_at: BTreeMap::new(),
+            exported: BTreeMap::new(),
+            waiting_for_route: authority::Waiting::default(),
             told_by: BTreeMap::new(),
             active_clients: 0,
             counters: Counters::default(),
@@ -252,7 +332,7 @@ impl Fabric {
     pub fn handle(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {
         self.now = now;
         match event {
-            Event::LinkOpened { link, dialled } => self.link_opened(link, dialled, now, out),
+            Event::LinkOpened { link, dialled, facts } => self.link_opened(link, dialled, facts, now, out),
             Event::LinkClosed { link } => self.link_closed(link, now, out),
             Event::DialFailed { url } => {
                 self.membership.dial_failed(&url, now, &mut self.chance);
@@ -263,7 +343,7 @@ impl Fabric {
             Event::Local(delta) => self.local(*delta, now, out),
             Event::ActiveClients(count) => self.active_clients = count,
             Event::Call(call) => self.call(*call, now, out),
-            Event::CancelCall { request_id } => self.calls.forget(&request_id),
+            Event::CancelCall { request_id } => self.cancel_call(&request_id, now, out),
             Event::CallDone { execution, outcome } => self.call_done(execution, outcome, now, out),
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
@@ -294,6 +374,7 @@ impl Fabric {
             look_around,
             self.membership.next_dial(),
             self.calls.next_deadline(),
+            Some(self.next_routing()),
         ];
         others.into_iter().flatten().min()
     }
@@ -327,9 +408,12 @@ impl Fabric {
         }
     }
 
-    /// Whether a call for `node` can be sent at all.
-    pub fn reaches(&self, node: &str) -> bool {
-        self.next_hop(node, &[]).is_some()
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub fn link_state(&self) -> &LinkState {
+        &self.link_state
     }
 
     fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -347,10 +431,12 @@ impl Fabric {
             {
                 if self.catalog.node(cluster, node).is_none() {
                     self.told_by.remove(node);
+                    self.routes.border_lost(node, now);
                 }
             }
             out.push(Action::CatalogChanged(Box::new(gone)));
         }
+        self.routing_timers(now, out);
         if now.mono >= self.next_status {
             self.next_status =
                 now.mono + gossip_interval(&self.own).mul_f64(self.chance.jittered(1.0).clamp(0.8, 1.0));
@@ -359,9 +445,8 @@ impl Fabric {
         }
         if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
-            let (own, nodes) = (&self.own.membership, self.catalog.nodes());
-            let known = nodes.filter(|n| n.cluster_id == own.cluster_id).map(|n| &**n);
-            let dials = self.membership.dials(known, now);
+            let known = self.dialable();
+            let dials = self.membership.dials(known.iter().map(|n| &**n), now);
             out.extend(dials.into_iter().map(|url| Action::Dial { url }));
         }
     }
@@ -413,7 +498,23 @@ impl Fabric {
             advertised_urls,
             catalog_entries_per_cluster_max,
             calls_max,
+            federation,
+            route_rules,
+            keys,
         } = revision;
+        self.federation.revise(federation);
+        for (node, peer) in self.membership.connected() {
+            if self.federation.may_meet(&peer.cluster_id, Some(node)).is_err() {
+                let close = |link| Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" };
+                out.extend(peer.links().map(close));
+            }
+        }
+        for route in self.routes.revise(route_rules) {
+            let text =
+                format!("the route to {} by {} is not let in any more", route.destination, route.advertiser);
+            refuse(out, Reason::RoutePolicyRefused, None, text);
+        }
+        self.trust.configure(keys, now);
         self.catalog.set_limit(catalog_entries_per_cluster_max);
         self.calls.set_limit(calls_max);
         for link in self.membership.set_seeds(seeds) {
@@ -465,15 +566,49 @@ impl Fabric {
         &self.own.membership.cluster_id
     }
 
-    /// Where a message for `node` goes next, around the nodes it has visited: straight there, or to the peer that told
-    /// of the node last. Routes will answer here for other clusters.
-    fn next_hop(&self, node: &str, visited: &[&str]) -> Option<(Text, LinkId)> {
-        let told_by = self.told_by.get(node).map(|t| &**t);
-        [Some(node), told_by].into_iter().flatten().filter(|hop| !visited.contains(hop)).find_map(|hop| {
-            let link = self.membership.link_to(hop)?;
-            Some((Text::from(hop), link))
-        })
+    /// Nodes that may be dialled besides the seeds: all of the own cluster, and a few of each cluster that the
+    /// configuration names or that is a neighbour already. What lies behind a neighbour is reached through it.
+    fn dialable(&self) -> Vec<Arc<NodeEntry>> {
+        let own = self.cluster_id();
+        let (mut known, mut foreign) = (Vec::new(), BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new());
+        for node in self.catalog.nodes() {
+            if node.cluster_id == *own {
+                known.push(node.clone());
+            } else {
+                foreign.entry(&node.cluster_id).or_default().push(node);
+            }
+        }
+        for (cluster, mut nodes) in foreign {
+            let linked = || self.membership.connected_of(cluster).next().is_some();
+            let named = self.federation.settings().mode == federation::Mode::ExplicitBridging;
+            if !(named || linked()) {
+                continue;
+            }
+            nodes.retain(|n| self.federation.may_meet(cluster, Some(&n.node_id)).is_ok());
+            // Each of our nodes takes others, so that a cluster is not held by one link.
+            let near = |n: &Arc<NodeEntry>| {
+                let linked = self.membership.link_to(&n.node_id).is_some();
+                (!linked, mixed(self.node_id(), &n.node_id))
+            };
+            nodes.sort_by_key(|n| near(n));
+            known.extend(nodes.into_iter().take(FOREIGN_NODES_DIALLED).cloned());
+        }
+        known
     }
+
+    fn is_bridging(&self) -> bool {
+        self.federation.settings().mode != federation::Mode::StrictIsolation
+    }
+
+    fn is_foreign(&self, cluster: &str) -> bool {
+        *cluster != **self.cluster_id()
+    }
+}
+
+/// A number that differs for each pair of nodes, the same at every start (FNV-1a).
+fn mixed(a: &str, b: &str) -> u64 {
+    let bytes = a.bytes().chain([0]).chain(b.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn gossip_interval(own: &Settings) -> Duration {
@@ -494,6 +629,8 @@ const UNKNOWN_ROLE: i64 = 1004;
 /// WebSocket close codes.
 const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
+/// Nodes of one other cluster that are dialled though nobody configured them.
+const FOREIGN_NODES_DIALLED: usize = 2;
 /// Leases are looked at this much after their end.
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 

@@ -1,26 +1,30 @@
 //! Publications between nodes (fabric.md 14.1).
 //!
-//! A publication of a client goes once to each node that subscribes, straight where there is a link, else towards it.
-//! Each carries in its metadata to whom it has been sent, and a receiver passes it on only to subscribers that are
-//! neither in that list nor on its path: between nodes of this program k subscribers cost k messages. A publication
-//! without the list (of a reference node, or of one that knows only us) goes to every subscriber that it has not
-//! visited, once, because nobody can tell whom its sender has told. What has been here before, by its id, is neither
-//! delivered nor passed on.
+//! A publication of a client goes once to each node that subscribes, straight where there is a link, else towards it,
+//! and once to each other cluster with subscribers that no link leads to. Each copy carries in its metadata to whom the
+//! publication has been sent, and for whom its receiver is to care: between nodes of this program k subscribers cost k
+//! messages. A publication without that (of a reference node, or of one that knows only us) goes to every subscriber
+//! that it has not visited, once, because nobody can tell whom its sender has told. What has been here before, by its
+//! id, is neither delivered nor passed on.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::seen::Seen;
+use super::way::{Hop, Visited};
 use super::*;
 use crate::core::catalog::Kind;
 use crate::core::pubsub::pattern::Pattern;
 use crate::wire::fabric::{Headers, Message, Str, empty_object};
 
+/// Cluster and node of everybody with a subscription that matches, in this order.
+type Audience = Arc<[(Text, Text)]>;
+
 #[derive(Debug)]
 pub(super) struct Publications {
     seen: Seen,
-    /// Nodes by topic, as of one version of the subscriptions.
-    audiences: BTreeMap<Text, Arc<[Text]>>,
+    /// By topic, as of one version of the subscriptions.
+    audiences: BTreeMap<Text, Audience>,
     audiences_version: u64,
 }
 
@@ -33,8 +37,8 @@ impl Publications {
         }
     }
 
-    /// The nodes with a subscription that matches. Answers are kept until any subscription changes.
-    fn audience(&mut self, topic: &str, catalog: &Catalog, own: &membership::Settings) -> Arc<[Text]> {
+    /// Answers are kept until any subscription changes.
+    fn audience(&mut self, topic: &str, catalog: &Catalog, own: &membership::Settings) -> Audience {
         let version = catalog.version(Kind::Topics);
         if version != self.audiences_version || self.audiences.len() >= AUDIENCES_MAX {
             self.audiences.clear();
@@ -43,24 +47,38 @@ impl Publications {
         if let Some(known) = self.audiences.get(topic) {
             return known.clone();
         }
-        let others = catalog.topics().filter(|t| t.cluster_id == own.cluster_id && t.node_id != own.node_id);
-        let mut nodes: Vec<Text> = others
+        let others = catalog.topics().filter(|t| t.node_id != own.node_id);
+        let mut nodes: Vec<(Text, Text)> = others
             .filter(|t| t.patterns.iter().any(|p| Pattern::parse(p).matches(topic)))
-            .map(|t| t.node_id.clone())
+            .map(|t| (t.cluster_id.clone(), t.node_id.clone()))
             .collect();
         nodes.sort();
         nodes.dedup();
-        let nodes: Arc<[Text]> = nodes.into();
+        let nodes: Audience = nodes.into();
         self.audiences.insert(topic.into(), nodes.clone());
         nodes
     }
 }
 
-/// The list of nodes that a publication has been sent to, in its metadata.
+/// What the metadata of a publication says of its way.
 #[derive(Default, Deserialize)]
-struct SentTo<'a> {
+struct Itinerary<'a> {
+    /// Nodes that it has been sent to.
     #[serde(borrow, default)]
     sent_to: Vec<Str<'a>>,
+    /// For whom the receiver is to care; absent: for everybody.
+    #[serde(borrow, default)]
+    relay: Option<Relay<'a>>,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Relay<'a> {
+    /// Subscribers that the sender has no link to.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<Str<'a>>,
+    /// Clusters with such subscribers.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    clusters: Vec<Str<'a>>,
 }
 
 impl Fabric {
@@ -113,6 +131,11 @@ impl Fabric {
             Ok(read) => read,
             Err(malformed) => return refuse(out, Reason::BadRequest, Some(link), malformed.to_string()),
         };
+        let cluster = self.membership.cluster_of(link).unwrap_or(self.cluster_id());
+        if let Err(reason) = self.federation.may_publish(cluster, &publication.topic) {
+            let text = format!("{cluster} publishes on {}", &*publication.topic);
+            return refuse(out, reason, Some(link), text);
+        }
         if !self.publications.seen.add(&publication.message_id) {
             return refuse(out, Reason::MessageRepeated, Some(link), "");
         }
@@ -131,42 +154,91 @@ impl Fabric {
     /// Sends a publication to everybody who listens and has not had it; its path ends with this node.
     fn spread(&mut self, message: Message, from: Option<Text>, out: &mut Vec<Action>) {
         let audience = self.publications.audience(&message.topic, &self.catalog, &self.own.membership);
-        if audience.is_empty() {
+        let Itinerary { mut sent_to, relay } =
+            serde_json::from_str(message.headers.metadata.get()).unwrap_or_default();
+        let targets = self.targets(&audience, relay.as_ref(), &message.headers);
+        if targets.is_empty() {
             return;
         }
         if !self.own.routing {
             let text = format!("{}: publications stay at home (fabric.routing = false)", &*message.topic);
             return refuse(out, Reason::RoutingOff, None, text);
         }
-        let SentTo { mut sent_to } = serde_json::from_str(message.headers.metadata.get()).unwrap_or_default();
         let mut done: Vec<&str> = message.headers.routing_path.iter().map(|n| &**n).collect();
         done.extend(sent_to.iter().map(|n| &**n));
         done.extend(from.as_deref());
-        let mut hops: BTreeMap<Text, LinkId> = BTreeMap::new();
-        for node in audience.iter().filter(|n| !done.contains(&&***n)) {
-            match self.next_hop(node, &done) {
-                Some((hop, link)) => drop(hops.insert(hop, link)),
-                None => refuse(out, Reason::NoRoute, None, format!("no way to the subscriber {node}")),
+        let clusters: Vec<Text> = message.headers.federation_path.iter().map(Str::to_text).collect();
+        let visited = Visited { nodes: &done, clusters: &clusters, from_own_cluster: from.is_some() };
+        let mut hops: BTreeMap<Hop, Relay> = BTreeMap::new();
+        let mut served: BTreeSet<&str> = BTreeSet::new();
+        for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
+            if let Some(link) = self.membership.link_to(node) {
+                hops.entry((node.clone(), link)).or_default();
+                continue;
+            }
+            let foreign = self.is_foreign(cluster);
+            if foreign && !served.insert(cluster) {
+                continue;
+            }
+            match self.way_to(cluster, node, visited) {
+                Ok(hop) if foreign => hops.entry(hop).or_default().clusters.push(Str::from(cluster)),
+                Ok(hop) => hops.entry(hop).or_default().nodes.push(Str::from(node)),
+                Err(no_way) => {
+                    let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());
+                    refuse(out, no_way.reason(), None, text);
+                }
             }
         }
-        if hops.is_empty() {
-            return;
-        }
-        let new: Vec<Str> = hops.keys().map(Str::from).collect();
+        let new: Vec<Str> = hops.keys().map(|(node, _)| Str::from(node)).collect();
         sent_to.extend(new);
-        let metadata = with_sent_to(message.headers.metadata, &sent_to);
-        let mut next = message.clone();
-        next.headers.metadata = &metadata;
-        let bytes = next.encode();
-        out.extend(hops.values().map(|link| Action::Send { link: *link, bytes: bytes.clone() }));
+        let mut plain: Option<Bytes> = None;
+        for ((_, link), relay) in &hops {
+            let encode = || {
+                let metadata = with_itinerary(message.headers.metadata, &sent_to, relay);
+                let mut next = message.clone();
+                next.headers.metadata = &metadata;
+                next.encode()
+            };
+            // All who have nobody to care for get the same bytes.
+            let bytes = match relay.nodes.is_empty() && relay.clusters.is_empty() {
+                true => plain.get_or_insert_with(encode).clone(),
+                false => encode(),
+            };
+            out.push(Action::Send { link: *link, bytes });
+        }
+    }
+
+    /// Subscribers that this node is to send a publication to.
+    fn targets(&self, audience: &Audience, relay: Option<&Relay>, headers: &Headers) -> Vec<(Text, Text)> {
+        let own = self.cluster_id();
+        let bridging = self.is_bridging();
+        let passed = |cluster: &Text| headers.federation_path.iter().any(|c| **c == **cluster);
+        let wanted = |(cluster, node): &&(Text, Text)| {
+            if cluster != own && (!bridging || passed(cluster)) {
+                return false;
+            }
+            relay.is_none_or(|r| {
+                r.clusters.iter().any(|c| **c == **cluster) || r.nodes.iter().any(|n| **n == **node)
+            })
+        };
+        let mut targets: Vec<(Text, Text)> = audience.iter().filter(wanted).cloned().collect();
+        // Its sender knows of subscribers that this node may not have heard of yet.
+        for node in relay.iter().flat_map(|r| &r.nodes).filter(|n| ***n != **self.node_id()) {
+            if !targets.iter().any(|(_, known)| **known == **node) {
+                targets.push((own.clone(), node.to_text()));
+            }
+        }
+        targets
     }
 }
 
-/// The metadata with another list in it; the rest is kept.
-fn with_sent_to(metadata: &RawValue, sent_to: &[Str]) -> Box<RawValue> {
-    let list = to_raw_value(sent_to).unwrap_or_else(|_| raw("[]"));
+/// The metadata with another itinerary in it; the rest is kept.
+fn with_itinerary(metadata: &RawValue, sent_to: &[Str], relay: &Relay) -> Box<RawValue> {
+    let sent_to = to_raw_value(sent_to).unwrap_or_else(|_| raw("[]"));
+    let relay = to_raw_value(relay).unwrap_or_else(|_| raw("{}"));
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(metadata.get()).unwrap_or_default();
-    members.insert("sent_to", &list);
+    members.insert("sent_to", &sent_to);
+    members.insert("relay", &relay);
     to_raw_value(&members).unwrap_or_else(|_| raw("{}"))
 }
 

@@ -1,5 +1,7 @@
 //! How peers meet and part: STATUS, its answers, and GOODBYE (fabric.md 4.2 to 4.8).
 
+use std::collections::btree_map::Entry;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,6 +16,7 @@ impl Fabric {
         &mut self,
         link: LinkId,
         dialled: Option<Text>,
+        facts: LinkFacts,
         now: Now,
         out: &mut Vec<Action>,
     ) {
@@ -26,10 +29,10 @@ impl Fabric {
         let knows = |node: &str| catalog.node(own_cluster, node).is_some();
         self.look_around = true;
         let we_dialled = dialled.is_some();
+        self.facts.insert(link, facts);
         let arrival = self.membership.opened(link, dialled, knows, now);
         if we_dialled {
-            let bytes = self.own_status(now);
-            out.push(Action::Send { link, bytes });
+            self.say_status(link, now, out);
         }
         if let Some(arrival) = arrival {
             self.arrived(link, &arrival, now, out);
@@ -38,13 +41,21 @@ impl Fabric {
 
     pub(super) fn link_closed(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
         self.look_around = true;
-        if let Some(lost) = self.membership.closed(link, now, &mut self.chance)
-            && lost.last
-        {
+        let cluster = self.membership.cluster_of(link).cloned();
+        self.facts.remove(&link);
+        self.asked_at.remove(&link);
+        if let Some(cluster) = self.counted.remove(&link) {
+            self.federation.closed(&cluster);
+        }
+        let lost = self.membership.closed(link, now, &mut self.chance).filter(|lost| lost.last);
+        if let Some(lost) = &lost {
             let text = format!("no link to {} is left", lost.node);
             out.push(Action::Log { level: log::Level::Info, text });
         }
         self.fail_calls_over(link, now, out);
+        if let Some(cluster) = cluster.filter(|_| lost.is_some()) {
+            self.peer_lost(&cluster, now, out);
+        }
     }
 
     pub(super) fn status(&mut self, link: LinkId, status: &Status, u: Ask, now: Now, out: &mut Vec<Action>) {
@@ -52,12 +63,11 @@ impl Fabric {
         if self.stopping {
             return;
         }
-        match self.membership.status(link, status, now) {
+        match self.admitted(link, status, now) {
             Ok(arrival) => {
                 if !dialled {
                     if arrival.new_link {
-                        let bytes = self.own_status(now);
-                        out.push(Action::Send { link, bytes });
+                        self.say_status(link, now, out);
                     }
                     out.push(Action::Send { link, bytes: Answer::accepted("STATUS", u) });
                 }
@@ -72,6 +82,29 @@ impl Fabric {
         }
     }
 
+    /// The federation policy on a STATUS, on whichever side dialled, and what membership makes of it.
+    fn admitted(&mut self, link: LinkId, status: &Status, now: Now) -> Result<Arrival, Refusal> {
+        let plain = LinkFacts::default();
+        let facts = self.facts.get(&link).unwrap_or(&plain);
+        let (federation, counted) = (&mut self.federation, &mut self.counted);
+        let admits = |cluster: &str, node: &str| {
+            let closing =
+                |reason: Reason, message: String| membership::Refusal { reason, message, closes: true };
+            federation.admits(cluster, Some(node), facts).map_err(|r| closing(r.reason, r.message))?;
+            if let Entry::Vacant(uncounted) = counted.entry(link) {
+                let cluster = Text::from(cluster);
+                federation.opened(&cluster).map_err(|reason| {
+                    let message = "Connection rejected: too many connections of this cluster \
+                                   (federation.security.max_connections_per_cluster).";
+                    closing(reason, message.to_owned())
+                })?;
+                uncounted.insert(cluster);
+            }
+            Ok(())
+        };
+        self.membership.status(link, status, admits, now)
+    }
+
     pub(super) fn goodbye(
         &mut self,
         link: LinkId,
@@ -80,6 +113,7 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) {
+        let cluster = self.membership.cluster_of(link).cloned();
         match self.membership.goodbye(link, goodbye, now) {
             Ok(departed) => {
                 if !self.membership.is_dialled(link) {
@@ -92,6 +126,9 @@ impl Fabric {
                     out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "goodbye" });
                 }
                 self.withdraw_node(&departed.node, now, out);
+                if let Some(cluster) = cluster {
+                    self.peer_lost(&cluster, now, out);
+                }
                 self.look_around = true;
             }
             Err(refusal) => self.refused_peer(link, &refusal, u, out),
@@ -108,18 +145,30 @@ impl Fabric {
             }
             let reason = if error.code == REFUSED { Reason::TurnedAway } else { Reason::BadRequest };
             refuse(out, reason, Some(link), text);
-        } else if answer.welcomes()
-            && let Some(arrival) = self.membership.acknowledged(link)
-        {
-            self.arrived(link, &arrival, now, out);
+        } else if answer.welcomes() {
+            if let Some(at) = self.asked_at.remove(&link) {
+                self.membership.measured(link, now.mono.saturating_sub(at));
+            }
+            if let Some(arrival) = self.membership.acknowledged(link) {
+                self.arrived(link, &arrival, now, out);
+            }
         }
     }
 
     /// One STATUS for all links.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
         let bytes = self.own_status(now);
-        let links = self.membership.connected().flat_map(|(_, p)| p.links());
-        out.extend(links.map(|link| Action::Send { link, bytes: bytes.clone() }));
+        let links: Vec<LinkId> = self.membership.connected().flat_map(|(_, p)| p.links()).collect();
+        for link in links {
+            self.asked_at.entry(link).or_insert(now.mono);
+            out.push(Action::Send { link, bytes: bytes.clone() });
+        }
+    }
+
+    fn say_status(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let bytes = self.own_status(now);
+        self.asked_at.entry(link).or_insert(now.mono);
+        out.push(Action::Send { link, bytes });
     }
 
     pub(super) fn stop(&mut self, now: Now, out: &mut Vec<Action>) {

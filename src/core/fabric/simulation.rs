@@ -109,8 +109,12 @@ impl World {
         self.last_link += 2;
         self.ends.insert(near, (far, from, to));
         self.ends.insert(far, (near, to, from));
-        self.flight.push_back((to, Event::LinkOpened { link: far, dialled: None }));
-        self.flight.push_back((from, Event::LinkOpened { link: near, dialled: Some(url) }));
+        self.flight
+            .push_back((to, Event::LinkOpened { link: far, dialled: None, facts: LinkFacts::default() }));
+        self.flight.push_back((
+            from,
+            Event::LinkOpened { link: near, dialled: Some(url), facts: LinkFacts::default() },
+        ));
     }
 
     /// Lets time pass, event by event.
@@ -251,6 +255,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
         hops_max: 5,
         calls_max: 100,
         gossip_bytes_max: 1 << 19,
+        bridging: Bridging::none(&"c1".into()),
         chance_seed: n as u64 + 1,
     }
 }
@@ -469,6 +474,9 @@ fn a_revision_moves_links_and_tells_new_addresses() {
         advertised_urls: vec!["ws://elsewhere:1".into()],
         catalog_entries_per_cluster_max: 1,
         calls_max: 1,
+        federation: federation::Settings { cluster_id: "c1".into(), ..federation::Settings::default() },
+        route_rules: route::Rules::default(),
+        keys: Vec::new(),
     };
     world.tell(0, Event::Revised(Box::new(revision)));
     world.run(1.0);

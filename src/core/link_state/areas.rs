@@ -29,7 +29,7 @@ pub struct Areas {
     pub summaries: Vec<Summary>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Area {
     pub parent: Option<Text>,
     /// `None`: all.

@@ -17,6 +17,7 @@ mod database;
 mod explain;
 mod graph;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +129,7 @@ pub struct LinkState {
     /// Updates by the area that kept them out; the empty text is none.
     refused_areas: BTreeMap<Text, u64>,
     /// Of the database and links as they are now; `None`: they have changed.
-    graph: Option<Graph>,
+    graph: OnceCell<Graph>,
     ways: BTreeMap<Question, Ways>,
     /// Choices among several ways, ever.
     turns: usize,
@@ -153,7 +154,7 @@ impl LinkState {
             links: BTreeMap::new(),
             stats: Stats::default(),
             refused_areas: BTreeMap::new(),
-            graph: None,
+            graph: OnceCell::new(),
             ways: BTreeMap::new(),
             turns: 0,
         }
@@ -253,13 +254,19 @@ impl LinkState {
         hops.get(turn.checked_rem(hops.len())?).cloned()
     }
 
+    /// The one that [`Self::next`] would give, which stays whose turn it is.
+    pub fn peek(&mut self, target: &Text, visited: &[Text], hops_max: u32) -> Option<NextHop> {
+        let ways = self.ways(target, visited, hops_max);
+        ways.hops.get(ways.turn.checked_rem(ways.hops.len())?).cloned()
+    }
+
     /// Whether any way leads to `cluster`, however long.
-    pub fn reaches(&mut self, cluster: &str) -> bool {
+    pub fn reaches(&self, cluster: &str) -> bool {
         self.graph().reaches(cluster)
     }
 
     /// The clusters that a usable link leads to from `cluster`, by name.
-    pub fn neighbours_of(&mut self, cluster: &str) -> Vec<Text> {
+    pub fn neighbours_of(&self, cluster: &str) -> Vec<Text> {
         self.graph().neighbours_of(cluster)
     }
 
@@ -297,7 +304,7 @@ impl LinkState {
     }
 
     fn changed(&mut self) {
-        self.graph = None;
+        self.graph = OnceCell::new();
         self.ways.clear();
     }
 
@@ -305,9 +312,9 @@ impl LinkState {
         Claims::new(&self.settings.cluster_id, &self.links, &self.database, self.accepted.is_some())
     }
 
-    fn graph(&mut self) -> &Graph {
-        let graph = self.graph.take().unwrap_or_else(|| Graph::of(&self.claims()));
-        self.graph.insert(graph)
+    /// Made when it is first asked for after a change.
+    fn graph(&self) -> &Graph {
+        self.graph.get_or_init(|| Graph::of(&self.claims()))
     }
 
     fn ways(&mut self, target: &Text, visited: &[Text], hops_max: u32) -> &mut Ways {

@@ -129,8 +129,14 @@ impl Membership {
         Some(self.bind(link, node))
     }
 
-    /// A STATUS came in on a link.
-    pub fn status(&mut self, link: LinkId, status: &Status, now: Now) -> Result<Arrival, Refusal> {
+    /// A STATUS came in on a link. `admits` is the federation policy on the cluster and node that it names.
+    pub fn status(
+        &mut self,
+        link: LinkId,
+        status: &Status,
+        admits: impl FnOnce(&str, &str) -> Result<(), Refusal>,
+        now: Now,
+    ) -> Result<Arrival, Refusal> {
         let node = status.server_url.to_text();
         let Some(known) = self.links.get(&link) else {
             return Err(Refusal::closing(Reason::BadRequest, "The connection is closed."));
@@ -150,7 +156,15 @@ impl Membership {
         if self.departures.holds(&node, Some(&status.instance_id), now) {
             return Err(Refusal::closing(Reason::PeerDeparted, "Peer is marked departed"));
         }
-        self.admits(&status.cluster_id)?;
+        admits(&status.cluster_id, &node)?;
+        let moved = self.peers.get(&node).is_some_and(|p| {
+            !p.links.is_empty() && !p.instance_id.is_empty() && *p.cluster_id != *status.cluster_id
+        });
+        if moved && self.peers.get(&node).is_some_and(|p| *p.instance_id == *status.instance_id) {
+            let message =
+                "Connection rejected: this instance belongs to another cluster_id already.".to_owned();
+            return Err(Refusal::closing(Reason::NotEntitled, message));
+        }
         let renamed = known.node.as_ref().is_some_and(|n| *n != node);
         if renamed && (known.dialled.is_none() || known.instance.is_some()) {
             let message =
@@ -284,6 +298,24 @@ impl Membership {
         bound.iter().copied().max_by_key(|l| (self.is_dialled(*l), *l))
     }
 
+    /// Peers of one cluster with a link, in the order of their ids.
+    pub fn connected_of(&self, cluster: &str) -> impl Iterator<Item = (&Text, &Peer)> {
+        self.connected().filter(move |(_, p)| *p.cluster_id == *cluster)
+    }
+
+    /// The cluster of the peer that a link leads to.
+    pub fn cluster_of(&self, link: LinkId) -> Option<&Text> {
+        Some(&self.peers.get(self.speaker(link)?)?.cluster_id)
+    }
+
+    /// A STATUS that was sent on `link` has been acknowledged after this long.
+    pub fn measured(&mut self, link: LinkId, round_trip: Duration) {
+        let node = self.speaker(link).cloned();
+        if let Some(peer) = node.and_then(|n| self.peers.get_mut(&n)) {
+            peer.latency.add(round_trip);
+        }
+    }
+
     /// Peers with a link, in the order of their ids.
     pub fn connected(&self) -> impl Iterator<Item = (&Text, &Peer)> {
         self.peers.iter().filter(|(_, p)| !p.links.is_empty())
@@ -318,20 +350,6 @@ impl Membership {
     /// Peers that are gone long enough not to be shown any more (client.md 4.2).
     pub fn is_hidden(&self, node: &str, now: Now) -> bool {
         self.peers.get(node).is_some_and(|p| p.hidden(&self.own, self.dialling.expected(), now))
-    }
-
-    /// The federation policy for a cluster at the other end. Strict isolation is the only mode yet; bridging modes
-    /// belong here and nowhere else.
-    fn admits(&self, cluster: &str) -> Result<(), Refusal> {
-        if *cluster == *self.own.cluster_id {
-            return Ok(());
-        }
-        let local = &self.own.cluster_id;
-        let message = format!(
-            "Connection rejected: cluster_id mismatch. Local: {local}, Remote: {cluster}. Cross-federation \
-             connections not allowed in current federation mode."
-        );
-        Err(Refusal::closing(Reason::ClusterRefused, message))
     }
 
     /// Where a STATUS on `link` shows that the node was started anew: the links to the instance before.

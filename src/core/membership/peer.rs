@@ -1,6 +1,7 @@
 //! One peer: its links, what it last said of itself, and what follows for its load and for who is shown it (client.md
 //! 4.2, 4.3).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub struct Peer {
     /// Empty until it said so.
     pub instance_id: Text,
     pub report: Option<Report>,
+    pub(super) latency: Latency,
     pub(super) links: Vec<LinkId>,
     /// When the last link was lost, if none is left.
     pub(super) lost_at: Option<Duration>,
@@ -59,11 +61,23 @@ pub struct PeerState {
 
 impl Peer {
     pub(super) fn new(cluster_id: Text) -> Peer {
-        Peer { cluster_id, instance_id: "".into(), report: None, links: Vec::new(), lost_at: None }
+        Peer {
+            cluster_id,
+            instance_id: "".into(),
+            report: None,
+            latency: Latency::default(),
+            links: Vec::new(),
+            lost_at: None,
+        }
     }
 
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
         self.links.iter().copied()
+    }
+
+    /// Milliseconds to the peer, one way; 0 until it was measured, and below a millisecond.
+    pub fn latency_ms(&self) -> f64 {
+        self.latency.in_use_ms
     }
 
     pub(super) fn load_score(&self, own: &Settings, now: Now) -> f64 {
@@ -99,6 +113,30 @@ impl Peer {
     }
 }
 
+/// How long a message takes to a peer: half of the shortest of the last round trips, because waiting in queues is load
+/// and not distance. Whole milliseconds, and changed only where the difference is worth a new choice of routes.
+#[derive(Debug, Default)]
+pub(super) struct Latency {
+    recent: VecDeque<Duration>,
+    in_use_ms: f64,
+}
+
+impl Latency {
+    pub(super) fn add(&mut self, round_trip: Duration) {
+        self.recent.push_back(round_trip);
+        if self.recent.len() > ROUND_TRIPS {
+            self.recent.pop_front();
+        }
+        let shortest = self.recent.iter().min().filter(|_| self.recent.len() >= ROUND_TRIPS_MIN);
+        let Some(shortest) = shortest else { return };
+        let measured = (shortest.as_secs_f64() * 1000.0 / 2.0).floor();
+        let difference = (measured - self.in_use_ms).abs();
+        if difference >= LATENCY_STEP_MS && difference > self.in_use_ms * LATENCY_STEP_SHARE {
+            self.in_use_ms = measured;
+        }
+    }
+}
+
 impl Report {
     pub(super) fn of(status: &Status, now: Now) -> Report {
         Report {
@@ -117,3 +155,9 @@ impl Report {
 const DOWN_LOAD: f64 = 1000.0;
 /// Added where its last STATUS is older than three gossip intervals.
 const STALE_LOAD: f64 = 500.0;
+/// Round trips that latency is taken from, and how many it takes at least.
+const ROUND_TRIPS: usize = 16;
+const ROUND_TRIPS_MIN: usize = 3;
+/// Latency is changed by at least this much, absolutely and as a share of itself.
+const LATENCY_STEP_MS: f64 = 1.0;
+const LATENCY_STEP_SHARE: f64 = 0.2;

@@ -84,7 +84,7 @@ fn a_peer_over_its_own_link_is_dialled_back_once() {
     let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
     let known = nodes(&["ws://a:1"]);
     m.opened(LinkId(1), None, |_| false, at(0.0));
-    let arrival = m.status(LinkId(1), &hello("ws://a:1", "i1"), at(0.0)).unwrap();
+    let arrival = m.status(LinkId(1), &hello("ws://a:1", "i1"), anybody, at(0.0)).unwrap();
     assert!(arrival.new_peer && arrival.new_link && arrival.stale.is_empty());
     assert!(dials(&mut m, &known, 0.0).contains(&"ws://a:1".into()));
     m.dial_failed("ws://a:1", at(0.0), &mut chance);
@@ -100,7 +100,7 @@ fn a_seed_under_another_name_is_one_node() {
     let mut m = Membership::new(own());
     dials(&mut m, &[], 0.0);
     assert_eq!(m.opened(LinkId(1), Some("ws://seed:1".into()), |_| false, at(0.0)), None);
-    m.status(LinkId(1), &hello("ws://real:1", "i1"), at(0.0)).unwrap();
+    m.status(LinkId(1), &hello("ws://real:1", "i1"), anybody, at(0.0)).unwrap();
     assert!(dials(&mut m, &nodes(&["ws://real:1"]), 1.0).is_empty());
 }
 
@@ -109,7 +109,7 @@ fn a_new_instance_replaces_the_links_of_the_old_one() {
     let mut m = Membership::new(own());
     for (link, instance, seconds) in [(1, "i1", 0.0), (2, "i1", 1.0), (3, "i2", 2.0)] {
         m.opened(LinkId(link), None, |_| false, at(seconds));
-        let arrival = m.status(LinkId(link), &hello("ws://a:1", instance), at(seconds)).unwrap();
+        let arrival = m.status(LinkId(link), &hello("ws://a:1", instance), anybody, at(seconds)).unwrap();
         assert_eq!(arrival.new_peer, link != 2);
         let stale = if link == 3 { vec![LinkId(1), LinkId(2)] } else { Vec::new() };
         assert_eq!(arrival.stale, stale);
@@ -121,9 +121,9 @@ fn a_new_instance_replaces_the_links_of_the_old_one() {
 fn a_link_belongs_to_one_node_and_nobody_is_us() {
     let mut m = Membership::new(own());
     m.opened(LinkId(1), None, |_| false, at(0.0));
-    m.status(LinkId(1), &hello("ws://a:1", "i1"), at(0.0)).unwrap();
+    m.status(LinkId(1), &hello("ws://a:1", "i1"), anybody, at(0.0)).unwrap();
     for url in ["ws://b:1", "ws://me:1", ""] {
-        let refusal = m.status(LinkId(1), &hello(url, "i1"), at(0.0)).unwrap_err();
+        let refusal = m.status(LinkId(1), &hello(url, "i1"), anybody, at(0.0)).unwrap_err();
         assert!(refusal.closes, "{url}");
     }
     assert_eq!(m.speaker(LinkId(1)).map(|n| &**n), Some("ws://a:1"));
@@ -136,18 +136,18 @@ fn load_follows_the_report_its_age_and_the_link() {
     m.opened(LinkId(1), None, |_| false, at(0.0));
     let mut status = hello("ws://a:1", "i1");
     status.active_clients = 7;
-    m.status(LinkId(1), &status, at(0.0)).unwrap();
+    m.status(LinkId(1), &status, anybody, at(0.0)).unwrap();
     assert_eq!(m.load_score("ws://a:1", at(3.0)), 7.0);
     assert_eq!(m.load_score("ws://a:1", at(3.1)), 507.0);
     status.status = "degraded".into();
-    m.status(LinkId(1), &status, at(4.0)).unwrap();
+    m.status(LinkId(1), &status, anybody, at(4.0)).unwrap();
     assert_eq!(m.load_score("ws://a:1", at(4.0)), 1007.0);
     m.closed(LinkId(1), at(5.0), &mut chance);
     assert_eq!(m.load_score("ws://a:1", at(5.0)), 1007.0);
     assert_eq!(&*m.states(at(8.0))[0].status, "disconnected");
     assert!(m.states(at(9.5)).is_empty() && m.is_hidden("ws://a:1", at(9.5)));
     m.opened(LinkId(2), None, |_| false, at(10.0));
-    m.status(LinkId(2), &hello("ws://a:1", "i1"), at(10.0)).unwrap();
+    m.status(LinkId(2), &hello("ws://a:1", "i1"), anybody, at(10.0)).unwrap();
     assert_eq!(&*m.states(at(10.0))[0].status, "ok");
 }
 
@@ -159,4 +159,8 @@ fn ids_look_like_uuids_and_differ() {
     let parts: Vec<usize> = a.split('-').map(str::len).collect();
     assert_eq!(parts, [8, 4, 4, 4, 12]);
     assert!(a.split('-').nth(2).is_some_and(|p| p.starts_with('4')));
+}
+
+fn anybody(_: &str, _: &str) -> Result<(), Refusal> {
+    Ok(())
 }

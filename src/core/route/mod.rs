@@ -46,7 +46,7 @@ pub struct Settings {
 }
 
 /// `[route.stability]`
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stability {
     pub hold_down_seconds: f64,
     /// 0: no suppression.
@@ -366,10 +366,34 @@ impl Routes {
 }
 
 impl Settings {
+    /// The defaults of the configuration for a cluster.
+    pub fn of(cluster_id: &Text) -> Settings {
+        Settings {
+            cluster_id: cluster_id.clone(),
+            ttl_seconds: 30.0,
+            announce_interval_seconds: 10.0,
+            tags: Vec::new(),
+            routes_per_destination_max: 4,
+            stability: Stability::default(),
+        }
+    }
+
     fn announce_interval(&self) -> Duration {
         Duration::try_from_secs_f64(self.announce_interval_seconds)
             .unwrap_or(Duration::MAX / 2)
             .max(INTERVAL_MIN)
+    }
+}
+
+impl Default for Rules {
+    /// Everything passes, within the default limit.
+    fn default() -> Rules {
+        Rules {
+            import: Policies::default(),
+            export: Policies::default(),
+            routes_per_neighbour_max: 100_000,
+            over_limit: OverLimit::Refuse,
+        }
     }
 }
 

@@ -193,6 +193,23 @@ impl Trust {
         if whole { Ok(Standing::Unverified) } else { Err(Reason::RouteForged) }
     }
 
+    /// The same for a message of another node of this cluster. Where no key of the own cluster is known here, the link
+    /// within the cluster is all that vouches for it.
+    pub fn judge_own(&mut self, canonical: &[u8], seal: &Seal, now: Now) -> Result<Standing, Reason> {
+        let own = self.settings.cluster_id.clone();
+        let mut keys: Vec<PublicKey> = self.active(&own, now).into_iter().cloned().collect();
+        let replaced = self.replaced.as_ref().map(|(old, _)| old);
+        keys.extend(self.settings.signer.iter().chain(replaced).map(Signer::public));
+        if keys.is_empty() || seal.is_absent() && !self.settings.require_signatures {
+            return Ok(Standing::Unsigned);
+        }
+        if seal.is_absent() {
+            return Err(Reason::RouteUnsigned);
+        }
+        let proven = self.verified.check_any(&keys, canonical, seal);
+        if proven { Ok(Standing::Verified) } else { Err(Reason::RouteForged) }
+    }
+
     /// Keys that a neighbour announces as those of its cluster (8.3); the number of keys that are new or changed.
     pub fn keys_announced(
         &mut self,

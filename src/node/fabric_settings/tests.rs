@@ -87,26 +87,30 @@ fn every_key_of_routes_arrives() {
                 [[route.policy]]\ndirection = \"export\"\napplies_to = \"neighbor\"\nneighbor = \"b\"\nallow_advertisers = [\"c\"]\n\
                 allow_destinations = [\"d\"]\ndeny_tags = [\"e\"]\n\
                 [[route.policy]]\ndirection = \"export\"\napplies_to = \"neighbor-default\"\n";
-    let s = routes(&loaded(text).settings);
+    let (s, rules) = (routes(&loaded(text).settings), route_rules(&loaded(text).settings));
     assert_eq!((s.ttl_seconds, s.announce_interval_seconds, s.routes_per_destination_max), (40.0, 11.0, 2));
     assert_eq!(s.tags.iter().map(|t| &**t).collect::<Vec<_>>(), ["a", "z"]);
-    assert_eq!((s.routes_per_neighbour_max, s.over_limit), (8, OverLimit::DropLink));
+    assert_eq!((rules.routes_per_neighbour_max, rules.over_limit), (8, OverLimit::DropLink));
     let stability = Stability { hold_down_seconds: 1.0, flap_threshold: 3, suppression_window_seconds: 5.0 };
     assert_eq!(s.stability, stability);
-    let global = s.import.global.unwrap();
+    let global = rules.import.global.unwrap();
     let weights = Weights { latency: 3.0, hops: 2.0, cost: 4.0, reliability: 5.0, bandwidth: 6.0 };
     assert_eq!((global.weights, global.hops_max), (weights, Some(3)));
     assert_eq!((global.allow_tags, global.allow_advertisers), (Some(BTreeSet::new()), None));
     assert_eq!(global.tiebreakers, Some(vec![Tiebreaker::Advertiser]));
-    assert!(s.import.default.is_none() && s.import.neighbours.is_empty() && s.export.global.is_none());
-    let one = &s.export.neighbours["b"];
+    assert!(rules.import.default.is_none() && rules.import.neighbours.is_empty());
+    assert!(rules.export.global.is_none());
+    let one = &rules.export.neighbours["b"];
     assert_eq!(one.allow_advertisers.as_ref().map(names), Some(vec!["c"]));
     assert_eq!(one.allow_destinations.as_ref().map(names), Some(vec!["d"]));
     assert_eq!(names(&one.deny_tags), ["e"]);
-    let default = s.export.default.unwrap();
+    let default = rules.export.default.unwrap();
     assert_eq!((default.weights, default.tiebreakers.unwrap().len()), (Weights::default(), 4));
-    let plain = routes(&Settings::default());
-    assert_eq!((plain.over_limit, plain.stability.flap_threshold), (OverLimit::Refuse, 0));
+    let plain = route_rules(&Settings::default());
+    assert_eq!(
+        (plain.over_limit, routes(&Settings::default()).stability.flap_threshold),
+        (OverLimit::Refuse, 0)
+    );
 }
 
 #[test]
@@ -198,18 +202,19 @@ fn every_key_of_link_state_arrives() {
                 [[link_state.areas.summary]]\nfrom = \"y\"\nto = \"x\"\nallow = [\"b\"]\ndeny = [\"c\"]\n\
                 [[link_state.areas.summary]]\nfrom = \"x\"\nto = \"y\"\n";
     let s = link_state(&loaded(text).settings);
-    assert_eq!((s.mode, s.ttl_seconds, s.announce_interval_seconds), (LinkStateMode::Only, 40.0, 11.0));
+    let eleven = Duration::from_secs(11);
+    assert_eq!((s.mode, s.ttl_seconds, s.announce_interval), (link_state::Mode::Only, 40.0, eleven));
     assert_eq!((s.ecmp_paths, s.area.as_deref()), (3, Some("x")));
-    assert_eq!((names(&s.areas.local), s.areas.default.as_deref()), (vec!["x", "y"], Some("x")));
+    assert_eq!((names(&s.areas.local), s.areas.default.as_deref()), (vec!["x", "y"], None));
     assert!(!s.areas.allow_unmapped_neighbours);
     assert_eq!(names(&s.areas.neighbours["b"]), ["x", "y"]);
     let area = Area { parent: Some("x".into()), only_neighbours: Some(BTreeSet::new()) };
-    assert_eq!(s.areas.areas, [("y".into(), area)].into());
+    assert_eq!(s.areas.by_name, [("y".into(), area)].into());
     let summary =
         |from: &str, to: &str, allow, deny| Summary { from: from.into(), to: to.into(), allow, deny };
-    let first = summary("y", "x", Some(["b".into()].into()), ["c".into()].into());
-    assert_eq!(s.areas.summaries, [first, summary("x", "y", None, BTreeSet::new())]);
+    let first = summary("y", "x", Some(["b".into()].into()), Some(["c".into()].into()));
+    assert_eq!(s.areas.summaries, [first, summary("x", "y", None, None)]);
     let plain = link_state(&Settings::default());
-    assert_eq!((plain.mode, plain.area, plain.areas.default), (LinkStateMode::Disabled, None, None));
-    assert!(plain.areas.allow_unmapped_neighbours && plain.areas.areas.is_empty());
+    assert_eq!((plain.mode, plain.area, plain.areas.default), (link_state::Mode::Disabled, None, None));
+    assert!(plain.areas.allow_unmapped_neighbours && plain.areas.by_name.is_empty());
 }

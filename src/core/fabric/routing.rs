@@ -1,0 +1,378 @@
+//! Routes, link state and route keys between nodes: what neighbours say of them is judged here and handed to their
+//! state machines, and what those want told is sent (fabric.md 7, 8, 9).
+//!
+//! Route control crosses a link between clusters once and is not flooded: each cluster makes its own announcement of
+//! what it takes over. Within a cluster it goes to every node, from the border node that heard it. Link state is
+//! flooded, and goes on only where it was news.
+
+use serde_json::value::to_raw_value;
+
+use super::gossip::Listener;
+use super::*;
+use crate::core::link_state::Mode;
+use crate::core::route::{Hearer, Link, Told, Via};
+use crate::wire::fabric::Gossip;
+use crate::wire::fabric::link_state::LinkStateUpdate;
+use crate::wire::fabric::route::{RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
+
+impl Fabric {
+    pub(super) fn route_advertisement(
+        &mut self,
+        link: LinkId,
+        peer: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let read = readable(link, gossip, |raw| RouteAnnouncement::decode(raw, now.wall), out);
+        let Some(announcement) = read else { return };
+        let destination = announcement.destination.cluster_id.clone();
+        let Some((via, cluster)) = self.route_source(link, gossip, &destination) else { return };
+        if announcement.advertiser != cluster {
+            let text = format!("{peer} passes on what {} announces", announcement.advertiser);
+            return refuse(out, Reason::RouteNotFromNeighbour, Some(link), text);
+        }
+        let judged = self.judge(&cluster, &announcement.canonical(), &announcement.seal, now);
+        let metrics = self.link_metrics(link);
+        let taken =
+            judged.and_then(|standing| self.routes.announced(&via, &announcement, standing, &metrics, now));
+        match taken {
+            Ok(taken) => {
+                if taken.over_limit {
+                    let text =
+                        format!("{cluster} announces more than limits.routes_per_neighbor; they are taken");
+                    refuse(out, Reason::RoutesLimit, Some(link), text);
+                }
+                self.pass_route_on(link, peer, &cluster, gossip, now, out);
+                self.tell_routes(now, out);
+                self.take_what_waited(link, &cluster, &destination, now, out);
+            }
+            Err(reason) => {
+                refuse(out, reason, Some(link), format!("a route to {destination} of {cluster} from {peer}"));
+                if reason == Reason::RoutesLimitCut {
+                    out.push(Action::Close { link, code: CLOSE_POLICY, reason: "too many routes" });
+                }
+            }
+        }
+    }
+
+    pub(super) fn route_withdrawal(
+        &mut self,
+        link: LinkId,
+        peer: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let read = readable(link, gossip, |raw| RouteWithdrawal::decode(raw, now.wall), out);
+        let Some(withdrawal) = read else { return };
+        let destination = withdrawal.destination.cluster_id.clone();
+        let Some((via, cluster)) = self.route_source(link, gossip, &destination) else { return };
+        if withdrawal.advertiser != cluster {
+            let text = format!("{peer} passes on what {} withdraws", withdrawal.advertiser);
+            return refuse(out, Reason::RouteNotFromNeighbour, Some(link), text);
+        }
+        let judged = self.judge(&cluster, &withdrawal.canonical(), &withdrawal.seal, now);
+        match judged.and_then(|_| self.routes.withdrawn(&via, &withdrawal, now)) {
+            Ok(_) => {
+                self.pass_route_on(link, peer, &cluster, gossip, now, out);
+                self.tell_routes(now, out);
+            }
+            Err(reason) => {
+                let text = format!("the withdrawal of a route to {destination} of {cluster} from {peer}");
+                refuse(out, reason, Some(link), text);
+            }
+        }
+    }
+
+    pub(super) fn route_keys(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
+        let read = readable(link, gossip, |raw| RouteKeyAnnouncement::decode(raw, now.wall), out);
+        let (Some(keys), Some(cluster)) = (read, self.membership.cluster_of(link).cloned()) else { return };
+        if let Err(reason) = self.trust.keys_announced(&cluster, &keys, now) {
+            refuse(out, reason, Some(link), format!("route keys of {} from {cluster}", keys.cluster_id));
+        }
+    }
+
+    pub(super) fn link_state_update(
+        &mut self,
+        link: LinkId,
+        peer: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let read = readable(link, gossip, |raw| LinkStateUpdate::decode(raw, now.wall), out);
+        let (Some(update), Some(cluster)) = (read, self.membership.cluster_of(link).cloned()) else { return };
+        let (origin, own) = (update.origin.clone(), self.cluster_id().clone());
+        if origin == own && cluster == own {
+            // The node that speaks for this cluster; its links are known here from the routes of the border nodes.
+            return self.pass_on_as_it_is(link, peer, gossip, |_| true, now, out);
+        }
+        // A neighbour is the only one to speak of itself; of what is further away everybody may.
+        let is_neighbour = self.membership.connected_of(&origin).next().is_some();
+        if cluster != own && cluster != origin && is_neighbour {
+            let text = format!("{peer} of {cluster} speaks of the links of {origin}");
+            return refuse(out, Reason::LinkStateNotFromOrigin, Some(link), text);
+        }
+        let speaker = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
+        let heard = self.link_state.heard(update, &speaker, now);
+        if let Err(reason) = heard.result {
+            refuse(out, reason, Some(link), format!("link state of {origin} from {peer}"));
+        }
+        if heard.pass_on {
+            self.pass_on_as_it_is(link, peer, gossip, |_| true, now, out);
+        }
+    }
+
+    /// Routes for a node that has just become a peer, and what else neighbours are told of at once.
+    pub(super) fn introduce_routes(
+        &mut self,
+        cluster: &Text,
+        to: &[Listener],
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        if self.is_foreign(cluster) {
+            self.tell_keys(to, now, out);
+        }
+        // What was due before goes to those who were there before.
+        self.tell_routes(now, out);
+        let hearer = self.hearer(cluster);
+        let told = self.routes.joined(&hearer, now);
+        self.say_routes(cluster, told, to, now, out);
+        if self.is_foreign(cluster) {
+            self.tell_links(now, out);
+        }
+    }
+
+    /// A node of `cluster` has no link left; it may have been the last of its cluster.
+    pub(super) fn peer_lost(&mut self, cluster: &Text, now: Now, out: &mut Vec<Action>) {
+        if self.membership.connected_of(cluster).next().is_some() {
+            return;
+        }
+        if !self.is_foreign(cluster) {
+            return self.routes.left(&Hearer::OwnCluster);
+        }
+        self.routes.neighbour_lost(cluster, now);
+        self.trust.forget(cluster);
+        self.exported.remove(cluster);
+        self.waiting_for_route.forget(cluster);
+        let text = format!("no link to the cluster {cluster} is left");
+        out.push(Action::Log { level: log::Level::Warn, text });
+        self.tell_routes(now, out);
+        self.tell_links(now, out);
+    }
+
+    /// What is due by the clock, or since the last event.
+    pub(super) fn routing_timers(&mut self, now: Now, out: &mut Vec<Action>) {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| now.mono >= at);
+        if is_due(self.routes.next_deadline()) {
+            for route in self.routes.expire(now) {
+                let text = format!("the route to {} by {}", route.destination, route.advertiser);
+                refuse(out, Reason::RouteExpired, None, text);
+            }
+            self.tell_routes(now, out);
+        }
+        if now.mono >= self.next_keys {
+            self.next_keys = now.mono + self.own.bridging.key_announce_interval;
+            let mut to = self.listeners(&[], now);
+            to.retain(|listener| self.is_foreign(&listener.cluster));
+            self.tell_keys(&to, now, out);
+        }
+        if is_due(self.link_state.next_deadline()) {
+            self.link_state.expire(now);
+            if is_due(self.link_state.next_announcement()) {
+                self.tell_links(now, out);
+            }
+        }
+    }
+
+    pub(super) fn next_routing(&self) -> Duration {
+        let others = [self.routes.next_deadline(), self.link_state.next_deadline()];
+        others.into_iter().flatten().fold(self.next_keys, Duration::min)
+    }
+
+    /// Tells everybody what is new of the routes, each neighbour what it may know.
+    pub(super) fn tell_routes(&mut self, now: Now, out: &mut Vec<Action>) {
+        for (hearer, told) in self.routes.updates(now) {
+            let cluster = match &hearer {
+                Hearer::Cluster(cluster) => cluster.clone(),
+                Hearer::OwnCluster => self.cluster_id().clone(),
+            };
+            let mut to = self.listeners(&[], now);
+            to.retain(|listener| listener.cluster == cluster);
+            self.say_routes(&cluster, told, &to, now, out);
+        }
+    }
+
+    /// Says routes in their order, and after the first route to a cluster what is known of it.
+    fn say_routes(
+        &mut self,
+        cluster: &Text,
+        told: Vec<Told>,
+        to: &[Listener],
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let own = self.cluster_id().clone();
+        for told in told {
+            let (kind, payload, news) = match told {
+                Told::Announce { mut announcement, .. } => {
+                    announcement.seal = self.trust.seal(&announcement.canonical());
+                    let destination = announcement.destination.cluster_id.clone();
+                    let exported = self.exported.entry(cluster.clone()).or_default();
+                    let is_new = exported.insert(destination.clone()) && destination != own;
+                    ("route_advertisement", to_raw_value(&announcement), is_new.then_some(destination))
+                }
+                Told::Withdraw { mut withdrawal, .. } => {
+                    withdrawal.seal = self.trust.seal(&withdrawal.canonical());
+                    if let Some(exported) = self.exported.get_mut(cluster) {
+                        exported.remove(&withdrawal.destination.cluster_id);
+                    }
+                    ("route_withdrawal", to_raw_value(&withdrawal), None)
+                }
+            };
+            if let Ok(payload) =
+                payload.map_err(drop).and_then(|p| if to.is_empty() { Err(()) } else { Ok(p) })
+            {
+                self.say_one(kind, &payload, "", true, to, now, out);
+            }
+            if let Some(destination) = news.filter(|_| self.is_foreign(cluster)) {
+                let mut known = self.catalog.excerpt(|of, _| *of == *destination);
+                known.drop_local();
+                self.say(known, "", true, to, now, out);
+            }
+        }
+    }
+
+    fn tell_keys(&mut self, to: &[Listener], now: Now, out: &mut Vec<Action>) {
+        if to.is_empty() {
+            return;
+        }
+        if let Some(keys) = self.trust.own_keys(now).and_then(|keys| to_raw_value(&keys).ok()) {
+            self.say_one("route_key_announcement", &keys, "", true, to, now, out);
+        }
+    }
+
+    /// Tells everybody the links of this cluster, if it is on this node to do so: one border node speaks for all, so
+    /// that nodes which keep one list for a cluster keep the whole one (20.2 C6).
+    pub(super) fn tell_links(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.link_state.mode() == Mode::Disabled {
+            return;
+        }
+        let own = self.node_id().clone();
+        let mut links: BTreeMap<Text, Link> = BTreeMap::new();
+        for (_, peer) in self.membership.connected().filter(|(_, p)| self.is_foreign(&p.cluster_id)) {
+            let link = links.entry(peer.cluster_id.clone()).or_insert_with(|| link_of(peer.latency_ms()));
+            link.latency_ms = link.latency_ms.min(peer.latency_ms());
+        }
+        let mut speaker = (!links.is_empty()).then_some(&own);
+        for (neighbour, routes) in self.routes.table().destinations() {
+            for route in routes.filter(|r| r.path.len() == 2) {
+                if let Via::Border { node } = &route.via {
+                    links.entry(neighbour.clone()).or_insert_with(|| link_of(route.metrics.latency_ms));
+                    speaker = Some(speaker.map_or(node, |speaker| speaker.min(node)));
+                }
+            }
+        }
+        let speaks = speaker.is_none_or(|speaker| *speaker == own);
+        let updates = self.link_state.own_updates(&links, now);
+        let to = self.listeners(&[], now);
+        for update in updates.into_iter().filter(|_| speaks && !to.is_empty()) {
+            if let Ok(payload) = to_raw_value(&update) {
+                self.say_one("link_state_update", &payload, "", true, &to, now, out);
+            }
+        }
+    }
+
+    /// Route control that came from a node of this cluster goes to all others of it.
+    fn pass_route_on(
+        &mut self,
+        link: LinkId,
+        peer: &Text,
+        cluster: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.is_foreign(cluster) {
+            self.pass_on_as_it_is(link, peer, gossip, |to| *to == **cluster, now, out);
+        }
+    }
+
+    /// Entries that came before the route that lets their sender speak of them.
+    fn take_what_waited(
+        &mut self,
+        link: LinkId,
+        speaker: &Text,
+        cluster: &Text,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.membership.speaker(link).cloned() else { return };
+        let Some(mut delta) = self.waiting_for_route.take(speaker, cluster) else { return };
+        self.refuse_unentitled((speaker, &peer), &mut delta, link, now, out);
+        self.refuse_unspeakable(&mut delta, Some(link), out);
+        if let Some(changed) = self.take_in(delta, &peer, &peer, link, now, out) {
+            let to = self.listeners(&[&peer], now);
+            self.say(changed, "", true, &to, now, out);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        cluster: &Text,
+        canonical: &[u8],
+        seal: &Seal,
+        now: Now,
+    ) -> Result<trust::Standing, Reason> {
+        match self.is_foreign(cluster) {
+            true => self.trust.judge(cluster, canonical, seal, now),
+            false => self.trust.judge_own(canonical, seal, now),
+        }
+    }
+
+    /// Where a route on this link is from, and the cluster that must have made it. `None` for what members of our
+    /// cluster say of the cluster itself: the reference does, and everybody knows.
+    fn route_source(&self, link: LinkId, gossip: &Gossip, destination: &str) -> Option<(Via, Text)> {
+        let cluster = self.membership.cluster_of(link)?.clone();
+        if self.is_foreign(&cluster) {
+            return Some((Via::Neighbour { cluster: cluster.clone() }, cluster));
+        }
+        let node = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
+        let said_before = *destination == *cluster || node == *self.node_id();
+        (!said_before).then_some((Via::Border { node }, cluster))
+    }
+
+    fn hearer(&self, cluster: &Text) -> Hearer {
+        if self.is_foreign(cluster) { Hearer::Cluster(cluster.clone()) } else { Hearer::OwnCluster }
+    }
+
+    /// What is known of the link that a message came over.
+    fn link_metrics(&self, link: LinkId) -> Link {
+        let peer = self.membership.speaker(link).and_then(|node| self.membership.peer(node));
+        link_of(peer.map_or(0.0, Peer::latency_ms))
+    }
+}
+
+fn readable<T>(
+    link: LinkId,
+    gossip: &Gossip,
+    decode: impl FnOnce(&RawValue) -> Result<T, Malformed>,
+    out: &mut Vec<Action>,
+) -> Option<T> {
+    match decode(gossip.payload.unwrap_or(RawValue::NULL)) {
+        Ok(read) => Some(read),
+        Err(malformed) => {
+            refuse(out, Reason::GossipMalformed, Some(link), malformed.to_string());
+            None
+        }
+    }
+}
+
+fn link_of(latency_ms: f64) -> Link {
+    Link { latency_ms, ..Link::default() }
+}
+
+/// WebSocket close code for a peer that does what it may not.
+const CLOSE_POLICY: u16 = 1008;

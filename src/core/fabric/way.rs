@@ -1,0 +1,161 @@
+//! Where a message goes next (fabric.md 13): straight to its node, through the own cluster, or over the clusters that
+//! link state and routes name, in that order. Nothing is ever handed to a neighbour at random: where nobody leads to
+//! the target, that is the answer, with its reason.
+
+use super::*;
+use crate::core::link_state::{Mode, NextHop};
+use crate::core::route::{Route, Via};
+
+/// Where a message has been, and so does not go.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Visited<'a> {
+    pub nodes: &'a [&'a str],
+    pub clusters: &'a [Text],
+    /// The message came from another node of our cluster, which chose this one as its way out: it leaves over links
+    /// of this node where there are any, so that two border nodes never hand it to each other.
+    pub from_own_cluster: bool,
+}
+
+/// Why a message goes nowhere; the words of 13.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoWay {
+    LoopDetected,
+    HopBudgetExhausted,
+    NoFabricPath,
+    NoPeerForNextHop,
+}
+
+impl NoWay {
+    pub fn word(self) -> &'static str {
+        match self {
+            NoWay::LoopDetected => "loop_detected",
+            NoWay::HopBudgetExhausted => "hop_budget_exhausted",
+            NoWay::NoFabricPath => "no_fabric_path",
+            NoWay::NoPeerForNextHop => "no_peer_for_next_hop",
+        }
+    }
+
+    pub fn reason(self) -> Reason {
+        match self {
+            NoWay::LoopDetected => Reason::RouteLoop,
+            NoWay::HopBudgetExhausted => Reason::HopBudget,
+            NoWay::NoFabricPath | NoWay::NoPeerForNextHop => Reason::NoRoute,
+        }
+    }
+}
+
+/// A node to send to and the link to it.
+pub(super) type Hop = (Text, LinkId);
+
+impl Fabric {
+    /// Whether a message for `node` can be sent at all.
+    pub fn reaches(&self, cluster: &str, node: &str) -> bool {
+        let anywhere = Visited::default();
+        if self.membership.link_to(node).is_some() {
+            return true;
+        }
+        if *cluster == **self.cluster_id() {
+            return self.hop_within(node, anywhere).is_some();
+        }
+        let by_routes = || self.by_routes(cluster, node, anywhere).is_ok();
+        let by_links = || self.link_state.reaches(cluster);
+        self.is_bridging() && (self.gateway(cluster, node, anywhere).is_some() || by_links() || by_routes())
+    }
+
+    /// The next hop of a message for `node` of `cluster`; `node` may be empty where any of that cluster will do.
+    pub(super) fn way_to(&mut self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
+        self.way(cluster, node, visited, LinkState::next)
+    }
+
+    /// The same as an answer to a question: who comes after it goes where he would have gone.
+    pub(super) fn way_without_turn(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        visited: Visited,
+    ) -> Result<Hop, NoWay> {
+        self.way(cluster, node, visited, LinkState::peek)
+    }
+
+    fn way(
+        &mut self,
+        cluster: &str,
+        node: &str,
+        visited: Visited,
+        next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+    ) -> Result<Hop, NoWay> {
+        if let Some(link) = self.membership.link_to(node).filter(|_| !visited.nodes.contains(&node)) {
+            return Ok((node.into(), link));
+        }
+        if *cluster == **self.cluster_id() {
+            return self.hop_within(node, visited).ok_or(NoWay::NoPeerForNextHop);
+        }
+        if visited.clusters.iter().any(|c| **c == *cluster) {
+            return Err(NoWay::LoopDetected);
+        }
+        let mode = self.link_state.mode();
+        let hops_max = u32::try_from(self.own.hops_max).unwrap_or(u32::MAX);
+        if mode != Mode::Disabled
+            && let Some(NextHop { cluster: next, .. }) =
+                next_by_links(&mut self.link_state, &cluster.into(), visited.clusters, hops_max)
+        {
+            // A way that leads nowhere here is one that its neighbours still speak of: the others are tried.
+            let hop = self.gateway(&next, node, visited).or_else(|| self.border_to(&next, visited));
+            if let Some(hop) = hop {
+                return Ok(hop);
+            }
+        }
+        let by_routes = match mode {
+            Mode::Only => Err(NoWay::NoFabricPath),
+            Mode::Disabled | Mode::Prefer => self.by_routes(cluster, node, visited),
+        };
+        by_routes.or_else(|no_way| self.gateway(cluster, node, visited).ok_or(no_way))
+    }
+
+    fn by_routes(&self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
+        let here = self.routes.table().candidates_here(cluster, visited.clusters);
+        let all = self.routes.table().candidates(cluster, visited.clusters);
+        let first: Vec<&Route> = if visited.from_own_cluster { here.collect() } else { Vec::new() };
+        let mut no_way = NoWay::NoFabricPath;
+        for route in first.into_iter().chain(all) {
+            match self.hop_of(route, node, visited) {
+                Some(hop) => return Ok(hop),
+                None => no_way = NoWay::NoPeerForNextHop,
+            }
+        }
+        Err(no_way)
+    }
+
+    fn hop_of(&self, route: &Route, node: &str, visited: Visited) -> Option<Hop> {
+        match &route.via {
+            Via::Neighbour { cluster } => self.gateway(cluster, node, visited),
+            Via::Border { node } => self.hop_within(node, visited),
+        }
+    }
+
+    /// A border node of ours that is linked with the cluster `next`.
+    fn border_to(&self, next: &str, visited: Visited) -> Option<Hop> {
+        let direct =
+            self.routes.table().candidates(next, visited.clusters).filter(|route| route.path.len() == 2);
+        direct.filter_map(|route| self.hop_of(route, "", visited)).next()
+    }
+
+    /// A peer of `cluster`: the node itself, who told of it, or the nearest.
+    fn gateway(&self, cluster: &str, node: &str, visited: Visited) -> Option<Hop> {
+        let teller = self.told_by.get(node).map(|t| &**t);
+        let rank = |(id, peer): &(&Text, &Peer)| {
+            let named = if ***id == *node { 0 } else { 1 + u8::from(teller != Some(&***id)) };
+            (named, peer.latency_ms() as u64)
+        };
+        let peers = self.membership.connected_of(cluster).filter(|(id, _)| !visited.nodes.contains(&&***id));
+        let (id, _) = peers.min_by(|a, b| rank(a).cmp(&rank(b)).then(a.0.cmp(b.0)))?;
+        Some((id.clone(), self.membership.link_to(id)?))
+    }
+
+    /// Within the own cluster: straight there, or to the peer that told of the node last.
+    fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
+        let told_by = self.told_by.get(node).map(|t| &**t);
+        let hops = [Some(node), told_by].into_iter().flatten().filter(|hop| !visited.nodes.contains(hop));
+        hops.filter_map(|hop| Some((Text::from(hop), self.membership.link_to(hop)?))).next()
+    }
+}

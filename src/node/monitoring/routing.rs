@@ -1,0 +1,90 @@
+//! The pages about routes: `/routing/trace`, `/routing/table` and `/routing/link-state` (monitoring.md 3.11, 3.12).
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::{error, json};
+use crate::core::catalog::Text;
+use crate::drive::http::{Request, Response};
+use crate::node::hub::{Hub, lock};
+
+/// `/routing/trace?destination=CLUSTER[&avoid=A,B]`
+pub fn trace(hub: &Hub, request: &Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let Some(destination) = parameter(query, "destination").filter(|d| !d.is_empty()) else {
+        return error(hub, StatusCode::BAD_REQUEST, "destination required");
+    };
+    let avoid = parameter(query, "avoid").unwrap_or_default();
+    let avoid: Vec<Text> =
+        avoid.split(',').map(str::trim).filter(|c| !c.is_empty()).map(Text::from).collect();
+    let now = hub.clock.now();
+    let trace = lock(&hub.control).fabric.trace(&destination.as_str().into(), &avoid, now);
+    json(
+        StatusCode::OK,
+        &json!({
+            "status": "ok", "destination": destination, "avoid_clusters": avoid, "trace": trace,
+            "timestamp": now.wall,
+        }),
+    )
+}
+
+/// All routes that are held.
+pub fn table(hub: &Hub, _: &Request) -> Response {
+    let now = hub.clock.now();
+    let routes = lock(&hub.control).fabric.shown_table(now);
+    json(
+        StatusCode::OK,
+        &json!({ "status": "ok", "routes": routes, "total_routes": routes.len(), "timestamp": now.wall }),
+    )
+}
+
+/// What link state knows, or 503 where it is off.
+pub fn link_state(hub: &Hub, _: &Request) -> Response {
+    let status = lock(&hub.control).fabric.link_state().status();
+    if status.mode == crate::core::link_state::Mode::Disabled {
+        return error(hub, StatusCode::SERVICE_UNAVAILABLE, "link-state status not available");
+    }
+    let now = hub.clock.now().wall;
+    json(StatusCode::OK, &json!({ "status": "ok", "link_state": status, "timestamp": now }))
+}
+
+/// The first value of a parameter, with its escapes undone; what is no escape stays as it is.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| unescaped(value)).next()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let escaped = hex.filter(|_| byte == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        match escaped {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(if byte == b'+' { b' ' } else { byte });
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_and_their_escapes_undone() {
+        let query = "avoid=a%2Cb&destination=c%C3%A9%20d+e&destination=other&x";
+        assert_eq!(parameter(query, "destination").as_deref(), Some("cé d e"));
+        assert_eq!(parameter(query, "avoid").as_deref(), Some("a,b"));
+        assert_eq!(parameter(query, "missing"), None);
+        assert_eq!(unescaped("100%"), "100%");
+        assert_eq!(unescaped("%zz%4"), "%zz%4");
+    }
+}

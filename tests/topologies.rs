@@ -1,0 +1,130 @@
+//! The examples of several nodes in `configs`: each is started as real processes, on free ports, and serves the calls
+//! that it is made for.
+
+// Enforced inside `core` only, see `clippy.toml`.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The nodes of one folder of `configs`, by the name of their file.
+struct Topology {
+    nodes: BTreeMap<String, Child>,
+    urls: BTreeMap<String, String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Topology {
+    fn start(name: &str) -> Topology {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files: BTreeMap<String, String> = BTreeMap::new();
+        for entry in std::fs::read_dir(root.join("configs").join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            files.insert(stem, std::fs::read_to_string(path).unwrap());
+        }
+        let ports: Vec<String> =
+            files.values().map(|text| after(text, "\nport = ").to_owned()).collect::<Vec<_>>();
+        let free: Vec<String> = free_ports(ports.len());
+        let folder = tempfile::tempdir().unwrap();
+        let mut topology = Topology { nodes: BTreeMap::new(), urls: BTreeMap::new(), _folder: folder };
+        for (stem, text) in &files {
+            let mut text = text.clone();
+            for (from, to) in ports.iter().zip(&free) {
+                text = text.replace(&format!(":{from}\""), &format!(":{to}\""));
+                text = text.replace(&format!("\nport = {from}\n"), &format!("\nport = {to}\n"));
+            }
+            let url = format!("ws://127.0.0.1:{}", after(&text, "\nport = "));
+            let path = topology._folder.path().join(format!("{stem}.toml"));
+            std::fs::write(&path, text).unwrap();
+            let child = program(&["server", "start-config", &path.display().to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            topology.nodes.insert(stem.clone(), child);
+            topology.urls.insert(stem.clone(), url);
+        }
+        topology
+    }
+
+    /// Calls until it succeeds, and gives up after a while.
+    fn answers(&self, node: &str, function: &str, args: &[&str], expected: &str) {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            let output = program(&["client", "call", function])
+                .args(args)
+                .args(["--url", &self.urls[node]])
+                .output()
+                .unwrap();
+            if String::from_utf8_lossy(&output.stdout).contains(expected) {
+                return;
+            }
+            assert!(Instant::now() < end, "{function} at {node}: {output:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Two functions, called at every node.
+    fn answers_everywhere(&self, functions: &[(&str, &[&str], &str)]) {
+        for node in self.urls.keys() {
+            for (function, args, expected) in functions {
+                self.answers(node, function, args, expected);
+            }
+        }
+    }
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpreg"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+    command.env("PATH", std::env::var("PATH").unwrap_or_default());
+    command
+}
+
+fn after<'a>(text: &'a str, word: &str) -> &'a str {
+    let rest = text.split_once(word).unwrap().1;
+    rest.lines().next().unwrap()
+}
+
+/// Held together until all are known, so that none is given twice.
+fn free_ports(count: usize) -> Vec<String> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|l| l.local_addr().unwrap().port().to_string()).collect()
+}
+
+const ADD: (&str, &[&str], &str) = ("demo.add", &["2", "3"], "5");
+const UPPER: (&str, &[&str], &str) = ("demo.upper", &["\"abc\""], "ABC");
+
+#[test]
+fn every_node_of_the_mesh_calls_a_function_of_one() {
+    Topology::start("mesh").answers_everywhere(&[ADD]);
+}
+
+#[test]
+fn spokes_call_each_other_through_the_hub() {
+    Topology::start("hub-and-spoke").answers_everywhere(&[ADD, UPPER]);
+}
+
+#[test]
+fn a_mesh_and_an_edge_reach_each_other_through_a_hub() {
+    Topology::start("hybrid").answers_everywhere(&[ADD, UPPER]);
+}
+
+#[test]
+fn two_federated_clusters_call_each_other() {
+    Topology::start("federated").answers_everywhere(&[ADD, UPPER]);
+}
