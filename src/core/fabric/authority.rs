@@ -74,6 +74,7 @@ impl Fabric {
         let mut departed = delta.node_ids();
         departed.retain(|node| self.membership.is_departed(node, now));
         let catalog = &self.catalog;
+        let is_confirmed = self.membership.is_confirmed(link);
         let known = |claim: &Claim| catalog.node(claim.cluster_id, claim.node_id).map(|n| n.advertised_at);
         let mut refused = delta.screen(|claim: Claim| {
             if claim.node_id == &own_node {
@@ -86,6 +87,9 @@ impl Fabric {
                 let echo = claim.cluster_id == &own_cluster
                     && claim.advertised_at.is_some_and(|at| known(&claim).is_some_and(|known| at <= known));
                 return Some(if echo { Reason::EntryStale } else { reason });
+            }
+            if !is_confirmed && claim.cluster_id != &own_cluster {
+                return Some(Reason::NotEntitled);
             }
             departed.contains(claim.node_id).then_some(Reason::PeerDeparted)
         });

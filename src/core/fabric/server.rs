@@ -77,6 +77,14 @@ impl Fabric {
                 if dialled {
                     self.membership.turned_away(link);
                 }
+                if refusal.closes {
+                    // Nothing that is still on its way is believed.
+                    let cluster = self.membership.cluster_of(link).cloned();
+                    self.membership.disown(link, now);
+                    if let Some(cluster) = cluster {
+                        self.peer_lost(&cluster, now, out);
+                    }
+                }
                 self.refused_peer(link, &refusal, u, out);
             }
         }

@@ -203,6 +203,18 @@ impl Membership {
         Some(self.bind(link, node))
     }
 
+    /// The link leads to nobody any more, until it is closed.
+    pub fn disown(&mut self, link: LinkId, now: Now) {
+        if let Some(lost) = self.unbind(link, now).filter(|lost| lost.last) {
+            self.dialling.disappeared(&lost.node, now);
+        }
+    }
+
+    /// Whether the peer behind a link has said who it is, and not only answered.
+    pub fn is_confirmed(&self, link: LinkId) -> bool {
+        self.speaker(link).and_then(|node| self.peers.get(node)).is_some_and(|peer| peer.report.is_some())
+    }
+
     /// The other end of a dialled link refused us: the address is left alone for longer.
     pub fn turned_away(&mut self, link: LinkId) {
         if let Some(url) = self.links.get(&link).and_then(|l| l.dialled.as_ref()) {
