@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use smol::Timer;
 
 use super::connection::{Connection, Origin, Served};
+use super::explain;
 use super::functions::Local;
 use super::hub::Hub;
 use crate::core::discovery::Viewer;
@@ -83,6 +84,7 @@ pub async fn execute_for_peer(
         Local::Echo => builtin::echo(args, kwargs).map(Json::from),
         Local::Echos => builtin::echos(args, kwargs).map(Json::from),
         Local::Discovery => hub.discover(demands.fun, args, kwargs, viewer).await,
+        Local::Explain => explain::answer(hub, args, viewer, time).await,
         Local::Worker(key) => hub.workers().call(key, args, kwargs, time).await.map(Json::from),
     }
 }
@@ -158,6 +160,7 @@ async fn command(
         Ok(Local::Echo) => builtin::echo(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Echos) => builtin::echos(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Discovery) => hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await,
+        Ok(Local::Explain) => explain::answer(hub, &ready.args, viewer, time).await,
         Ok(Local::Worker(key)) => {
             let call: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(hub.workers().call(key, &ready.args, &ready.kwargs, time));

@@ -7,7 +7,9 @@
 
 mod authority;
 mod call;
+pub mod explain;
 mod gossip;
+mod onward;
 mod publish;
 mod routing;
 mod seen;
@@ -36,6 +38,7 @@ use super::trust::{self, Trust};
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
+pub use onward::Chosen;
 use publish::Publications;
 pub use trace::{Decision, Trace, TracedRoute};
 
