@@ -644,5 +644,3 @@ fn the_same_seed_makes_the_same_run() {
     };
     assert_eq!(trace(), trace());
 }
-
-mod explanations;
