@@ -26,6 +26,7 @@ use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::registry::Subscriptions;
 use crate::core::pubsub::{ConnectionId, Message, Target};
 use crate::core::reason::Reason;
+use crate::core::route::Via;
 use crate::core::time::Now;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
@@ -99,6 +100,11 @@ pub struct Sizes {
     pub outbound_bytes_max: usize,
     /// Entries of the catalog by type.
     pub catalog: [(&'static str, usize); 7],
+    /// With other clusters, where they are to be shown.
+    pub federation_connections: BTreeMap<Text, u32>,
+    /// By where they came from.
+    pub routes: BTreeMap<Text, usize>,
+    pub link_state_entries: usize,
 }
 
 /// Room for commands under way; given back when dropped.
@@ -305,7 +311,8 @@ impl Hub {
 
     /// One look at everything; each lock is held for a few loads.
     pub fn sizes(&self) -> Sizes {
-        let (peers, catalog) = {
+        let shows_federation = self.settings().federation.emit_metrics;
+        let (peers, catalog, federation_connections, routes, link_state_entries) = {
             let control = lock(&self.control);
             let catalog = control.fabric.catalog();
             // Lower bounds, which are exact for the tables of a catalog and need no walk through them.
@@ -318,7 +325,22 @@ impl Hub {
                 ("cache_profile", catalog.cache_profiles().size_hint().0),
                 ("node", catalog.nodes().size_hint().0),
             ];
-            (control.fabric.membership().connected().count(), catalog)
+            let connections = control.fabric.federation().connections().filter(|_| shows_federation);
+            let mut routes: BTreeMap<Text, usize> = BTreeMap::new();
+            for (via, count) in control.fabric.routes().table().held() {
+                let from = match via {
+                    Via::Neighbour { cluster } => cluster.clone(),
+                    Via::Border { .. } => "own".into(),
+                };
+                *routes.entry(from).or_default() += count;
+            }
+            (
+                control.fabric.membership().connected().count(),
+                catalog,
+                connections.map(|(cluster, count)| (cluster.clone(), count)).collect(),
+                routes,
+                control.fabric.link_state().status().entries,
+            )
         };
         let (subscriptions, subscriptions_remote) = {
             let subscriptions = lock(&self.subscriptions);
@@ -340,6 +362,9 @@ impl Hub {
             outbound_bytes,
             outbound_bytes_max,
             catalog,
+            federation_connections,
+            routes,
+            link_state_entries,
         }
     }
 

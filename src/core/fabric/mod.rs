@@ -408,6 +408,10 @@ impl Fabric {
         }
     }
 
+    pub fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
     pub fn routes(&self) -> &Routes {
         &self.routes
     }

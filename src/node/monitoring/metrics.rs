@@ -119,6 +119,9 @@ metrics! {
     "mpreg_outbound_bytes" Gauge "bytes" "What waits for all connections together." |view, samples| samples.put(view.sizes.outbound_bytes);
     "mpreg_outbound_limit_bytes" Gauge "bytes" "The bound of that: limits.memory less limits.backlog." |view, samples| samples.put(view.sizes.outbound_bytes_max);
     "mpreg_catalog_entries" Gauge "entries" "Entries of the catalog, by type." |view, samples| for (kind, count) in view.sizes.catalog { samples.put_labelled(&[("type", kind)], count) };
+    "mpreg_federation_connections" Gauge "connections" "Connections with other clusters, by cluster; none with federation.emit_metrics = false." |view, samples| for (cluster, count) in &view.sizes.federation_connections { samples.put_labelled(&[("cluster", cluster)], count) };
+    "mpreg_routes" Gauge "routes" "Routes to other clusters that are held, by the neighbour cluster they came from; `own` for those heard by other nodes of the own cluster." |view, samples| for (from, count) in &view.sizes.routes { samples.put_labelled(&[("from", from)], count) };
+    "mpreg_link_state_entries" Gauge "updates" "Link-state updates that are held." |view, samples| samples.put(view.sizes.link_state_entries);
     "mpreg_function_instances_running" Gauge "processes" "Worker processes of a function that run." |view, samples| samples.put_functions(view, |f| f.instances_running as u64);
     "mpreg_function_instances_wanted" Gauge "processes" "Worker processes of a function that should run." |view, samples| samples.put_functions(view, |f| f.instances_wanted as u64);
     "mpreg_function_in_flight" Gauge "calls" "Calls that workers have." |view, samples| samples.put_functions(view, |f| f.in_flight as u64);
