@@ -273,6 +273,7 @@ impl Table {
             hops_max: 5,
             calls_max: 10,
             gossip_bytes_max: 1 << 19,
+            kin: true,
             chance_seed: 1,
         };
         let fabric = Fabric::new(settings, Now::at(WALL, 0.0));

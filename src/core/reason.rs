@@ -96,6 +96,7 @@ reasons! {
     RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
     RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
     RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
+    RumoursLimit "rumours_limit" "A node of the own cluster sent more membership messages in one gossip interval than a cluster of its size needs." "Look at that node; it floods or is confused.";
 }
 
 impl Reason {

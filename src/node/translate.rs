@@ -134,6 +134,7 @@ pub fn fabric(
         hops_max: i64::from(settings.fabric.max_hops),
         calls_max: settings.limits.pending_calls_max,
         gossip_bytes_max: GOSSIP_BYTES_MAX,
+        kin: true,
         chance_seed,
     }
 }

@@ -60,6 +60,7 @@ pub fn settings(n: usize, life: u32, seeds: &[usize], shape: &Shape, chance_seed
         hops_max: 5,
         calls_max: 1000,
         gossip_bytes_max: 900 * 1024,
+        kin: true,
         chance_seed,
         routing: true,
         scope: mpreg::core::catalog::Scope::Zone,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mpreg::core::catalog::{Delta, FunctionEntry};
 use mpreg::core::error::CallError;
-use mpreg::core::fabric::{Action, Event, Execution, Fabric};
+use mpreg::core::fabric::{Action, Event, Execution, Fabric, Settings};
 use mpreg::core::membership::{Chance, LinkId};
 use mpreg::core::reason::Reason;
 use mpreg::core::time::Now;
@@ -38,6 +38,8 @@ pub struct Node {
     pub stuck: bool,
     /// The machine is off: nobody even refuses a connection.
     pub dark: bool,
+    /// Its process knows the protocol only, as a reference node does.
+    pub plain: bool,
     pub functions: Vec<FunctionEntry>,
     pub topics: Vec<String>,
     pub seeds: Vec<usize>,
@@ -86,6 +88,7 @@ impl World {
             skew_seconds: 0.0,
             stuck: false,
             dark: false,
+            plain: false,
             functions: Vec::new(),
             topics: Vec::new(),
             seeds: Vec::new(),
@@ -153,7 +156,8 @@ impl World {
             if node.functions.is_empty() {
                 node.functions = forms::functions_of(n);
             }
-            forms::settings(n, node.life, seeds, &self.shape, chance_seed)
+            let settings = forms::settings(n, node.life, seeds, &self.shape, chance_seed);
+            Settings { kin: !node.plain, ..settings }
         };
         let now = self.time_at(n);
         self.nodes[n].fabric = Some(Fabric::new(settings, now));

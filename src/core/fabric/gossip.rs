@@ -89,7 +89,8 @@ impl Fabric {
         let privacy = self.catalog.privacy(&delta);
         let changed = privacy.outward(self.change_own(delta, now, out));
         if !changed.is_empty() {
-            self.announce_own(changed, now, out);
+            self.announce_own(changed.clone(), now, out);
+            self.tell_kin(changed, false, now, out);
         }
     }
 
@@ -128,7 +129,14 @@ impl Fabric {
             self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
         }
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
-        self.local(delta, now, out);
+        let privacy = self.catalog.privacy(&delta);
+        let changed = privacy.outward(self.change_own(delta, now, out));
+        if !changed.is_empty() {
+            self.announce_own(changed, now, out);
+        }
+        if all {
+            self.renew_kin(now, out);
+        }
     }
 
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others, for it alone.
@@ -147,16 +155,30 @@ impl Fabric {
         }
     }
 
-    /// Gossips a change that this node made.
+    /// Tells a new link to kin what it does not hear of kin itself.
+    pub(super) fn introduce_others(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let to = [Listener { node: "".into(), link, lively: false }];
+        let own = &self.own.membership;
+        let is_kin = |node: &str| *node == *own.node_id || self.kin.roster.contains(node);
+        let mut others = self.catalog.excerpt(|c, node| *c != *own.cluster_id || !is_kin(node));
+        others.drop_local();
+        if !others.is_empty() {
+            self.say(others, "snapshot:", false, &to, now, out);
+        }
+    }
+
+    /// Gossips a change that this node made or vouches for to the reference nodes among its peers.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let to = self.listeners(&[], now);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !self.is_kin(&listener.node));
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
-    pub(super) fn withdraw_node(&mut self, node: &str, now: Now, out: &mut Vec<Action>) {
+    pub(super) fn withdraw_node(&mut self, node: &Text, now: Now, out: &mut Vec<Action>) {
+        let was_kin = self.kin_has_left(node, now);
         self.told_by.remove(node);
         let mut delta = self.catalog.holdings(node);
         if delta.is_empty() {
@@ -168,7 +190,11 @@ impl Fabric {
         let applied = self.catalog.apply_from(&own, delta, now.wall);
         told(applied.refused, None, out);
         out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
-        self.announce_own(applied.changed, now, out);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !was_kin || !self.is_kin(&listener.node));
+        if !to.is_empty() {
+            self.say(applied.changed, "", true, &to, now, out);
+        }
     }
 
     pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
@@ -183,6 +209,16 @@ impl Fabric {
             let text = format!("{peer} sends gossip of kind {:?}", &*gossip.message_type);
             return refuse(out, Reason::GossipUnknownKind, Some(link), text);
         };
+        if matches!(
+            kind,
+            GossipKind::AntiEntropy
+                | GossipKind::Rumor
+                | GossipKind::MembershipProbe
+                | GossipKind::MembershipAck
+                | GossipKind::MembershipIndirectProbe
+        ) {
+            return self.kin_gossip(link, &peer, kind, gossip, now, out);
+        }
         if gossip.expires_at > 0.0 && now.wall > gossip.expires_at + SKEW_SECONDS_MAX {
             return refuse(out, Reason::EntryExpired, Some(link), "a gossip message that has expired");
         }
@@ -197,7 +233,7 @@ impl Fabric {
             | GossipKind::RouteWithdrawal
             | GossipKind::LinkStateUpdate
             | GossipKind::RouteKeyAnnouncement => {}
-            GossipKind::Idle => {}
+            _ => {}
         }
     }
 
@@ -218,6 +254,8 @@ impl Fabric {
         told(bad.into_iter().map(|m| (Reason::EntryMalformed, m.to_string())).collect(), Some(link), out);
         let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
         self.refuse_unentitled(&origin, &mut delta, link, now, out);
+        let known_better = self.refuse_vouched(&origin, &mut delta);
+        told(known_better, Some(link), out);
         self.refuse_unspeakable(&mut delta, Some(link), out);
         let mut passed_on = delta.clone();
         passed_on.drop_local();
@@ -283,7 +321,7 @@ impl Fabric {
     }
 
     /// Takes out what reference nodes could not read: they would end the link over it.
-    fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
+    pub(super) fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
         delta.functions.retain(|f| {
             let plain = f.identity.version.0.pre.is_empty();
             if !plain {
@@ -335,7 +373,7 @@ impl Fabric {
         let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
         let listener = |(node, peer): (&Text, &Peer)| {
             let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
-            let lively = heard.is_some_and(|ago| ago <= fresh);
+            let lively = peer.extends || heard.is_some_and(|ago| ago <= fresh);
             Some(Listener { node: node.clone(), link: self.membership.link_to(node)?, lively })
         };
         peers.filter_map(listener).collect()
@@ -425,7 +463,7 @@ fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Act
 }
 
 /// Refusals of one message, one action for each reason.
-fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
+pub(super) fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
     let mut by_reason: BTreeMap<Reason, (usize, String)> = BTreeMap::new();
     for (reason, text) in refused {
         by_reason.entry(reason).or_insert((0, text)).0 += 1;

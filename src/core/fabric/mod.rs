@@ -8,6 +8,7 @@
 
 mod call;
 mod gossip;
+mod kin;
 mod publish;
 mod seen;
 mod server;
@@ -23,12 +24,14 @@ use super::catalog::{
     Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
 };
 use super::error::CallError;
-use super::membership::{self, Chance, Counters, LinkId, Membership, PeerState, Report};
+use super::membership::{self, Candidate, Chance, Counters, LinkId, Membership, PeerState, Report};
 use super::reason::Reason;
 use super::time::Now;
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
+use kin::Kin;
 use publish::Publications;
 
 /// What a node is among others, and its limits.
@@ -55,6 +58,8 @@ pub struct Settings {
     pub calls_max: usize,
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
+    /// Whether this node speaks the extension of this program with those that do too; else it is like a reference node.
+    pub kin: bool,
     /// Different at each start.
     pub chance_seed: u64,
 }
@@ -211,6 +216,7 @@ pub struct Fabric {
     announcer: Announcer,
     calls: Calls,
     publications: Publications,
+    kin: Kin,
     /// For nodes without a link: the peer that told of them last.
     told_by: BTreeMap<Text, Text>,
     active_clients: i64,
@@ -233,6 +239,7 @@ impl Fabric {
             announcer: Announcer::new(&own, now, &mut chance),
             calls: Calls::new(own.calls_max),
             publications: Publications::new(),
+            kin: Kin::new(&own, now),
             told_by: BTreeMap::new(),
             active_clients: 0,
             counters: Counters::default(),
@@ -256,6 +263,7 @@ impl Fabric {
             Event::LinkClosed { link } => self.link_closed(link, now, out),
             Event::DialFailed { url } => {
                 self.membership.dial_failed(&url, now, &mut self.chance);
+                self.unreachable(&url, now, out);
                 self.look_around = true;
             }
             Event::Message { link, bytes } => self.message(link, &bytes, now, out),
@@ -293,6 +301,7 @@ impl Fabric {
             lease,
             look_around,
             self.membership.next_dial(),
+            self.own.kin.then(|| self.kin.next()),
             self.calls.next_deadline(),
         ];
         others.into_iter().flatten().min()
@@ -327,6 +336,11 @@ impl Fabric {
         }
     }
 
+    /// One number for what all living nodes of this program say; equal where the catalogs are.
+    pub fn digest_of_kin(&self) -> u64 {
+        self.kin.roster.digest()
+    }
+
     /// Whether a call for `node` can be sent at all.
     pub fn reaches(&self, node: &str) -> bool {
         self.next_hop(node, &[]).is_some()
@@ -338,6 +352,7 @@ impl Fabric {
             return;
         }
         self.refresh(now, out);
+        self.kin_timers(now, out);
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
@@ -359,9 +374,14 @@ impl Fabric {
         }
         if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
-            let (own, nodes) = (&self.own.membership, self.catalog.nodes());
-            let known = nodes.filter(|n| n.cluster_id == own.cluster_id).map(|n| &**n);
-            let dials = self.membership.dials(known, now);
+            let dials = {
+                let (own, nodes) = (&self.own.membership, self.catalog.nodes());
+                let known = nodes.filter(|n| n.cluster_id == own.cluster_id && !self.is_needless(&n.node_id));
+                let candidates = known.map(|n| Candidate::of(n)).chain(self.last_known()).collect();
+                let roster = &self.kin.roster;
+                let needless = |node: &str| kin::is_needless(roster, node);
+                self.membership.dials(candidates, needless, now)
+            };
             out.extend(dials.into_iter().map(|url| Action::Dial { url }));
         }
     }
@@ -448,13 +468,21 @@ impl Fabric {
             cluster_id: self.own.membership.cluster_id.clone(),
             scope: self.own.scope,
             resources: self.own.resources.clone(),
-            capabilities: self.own.capabilities.clone(),
+            capabilities: self.capabilities(),
             transport_endpoints: self.own.transport_endpoints.clone(),
             tags: self.own.tags.clone(),
             advertised_at: unset(),
             ttl_seconds: self.own.catalog_ttl_seconds,
             region: self.own.region.clone(),
         }
+    }
+
+    fn capabilities(&self) -> Vec<Text> {
+        let extension = self.own.kin.then(|| EXTENSION.into());
+        let mut all: Vec<Text> = self.own.capabilities.iter().cloned().chain(extension).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn node_id(&self) -> &Text {
@@ -465,14 +493,17 @@ impl Fabric {
         &self.own.membership.cluster_id
     }
 
-    /// Where a message for `node` goes next, around the nodes it has visited: straight there, or to the peer that told
-    /// of the node last. Routes will answer here for other clusters.
+    /// Where a message for `node` goes next, around the nodes it has visited: straight there, the shortest way through
+    /// the overlay, or to the peer that told of the node last. Routes will answer here for other clusters.
     fn next_hop(&self, node: &str, visited: &[&str]) -> Option<(Text, LinkId)> {
         let told_by = self.told_by.get(node).map(|t| &**t);
-        [Some(node), told_by].into_iter().flatten().filter(|hop| !visited.contains(hop)).find_map(|hop| {
-            let link = self.membership.link_to(hop)?;
-            Some((Text::from(hop), link))
-        })
+        let hop = self.kin.first_hop(node).map(|t| &**t);
+        [Some(node), hop, told_by].into_iter().flatten().filter(|hop| !visited.contains(hop)).find_map(
+            |hop| {
+                let link = self.membership.link_to(hop)?;
+                Some((Text::from(hop), link))
+            },
+        )
     }
 }
 

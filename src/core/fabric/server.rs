@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::*;
 use crate::core::catalog::FunctionVersion;
 use crate::core::membership::{Arrival, Refusal};
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Ask, Goodbye, GoodbyeReason, Status, Str};
 
 impl Fabric {
@@ -43,6 +44,7 @@ impl Fabric {
         {
             let text = format!("no link to {} is left", lost.node);
             out.push(Action::Log { level: log::Level::Info, text });
+            self.missed_kin(&lost.node, now, out);
         }
         self.fail_calls_over(link, now, out);
     }
@@ -54,6 +56,9 @@ impl Fabric {
         }
         match self.membership.status(link, status, now) {
             Ok(arrival) => {
+                if !self.is_kin(&arrival.node) {
+                    self.disown(&arrival.node);
+                }
                 if !dialled {
                     if arrival.new_link {
                         let bytes = self.own_status(now);
@@ -115,11 +120,18 @@ impl Fabric {
         }
     }
 
-    /// One STATUS for all links.
+    /// One STATUS for all links; kin need it less often.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
         let bytes = self.own_status(now);
-        let links = self.membership.connected().flat_map(|(_, p)| p.links());
-        out.extend(links.map(|link| Action::Send { link, bytes: bytes.clone() }));
+        let to_kin = self.kin.status_due(self.active_clients, gossip_interval(&self.own), now);
+        for (node, peer) in self.membership.connected() {
+            let links: Vec<LinkId> = match self.is_kin(node) {
+                true if to_kin => self.membership.link_to(node).into_iter().collect(),
+                true => Vec::new(),
+                false => peer.links().collect(),
+            };
+            out.extend(links.into_iter().map(|link| Action::Send { link, bytes: bytes.clone() }));
+        }
     }
 
     pub(super) fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -130,6 +142,7 @@ impl Fabric {
         let own = self.node_id().clone();
         let delta = self.catalog.holdings(&own);
         self.announce_own(delta, now, out);
+        self.tell_kin(Delta::default(), true, now, out);
         let (own, u) = (&self.own.membership, self.chance.uuid());
         let reason = GoodbyeReason::GracefulShutdown;
         let bytes =
@@ -176,6 +189,7 @@ impl Fabric {
         status.function_catalog = &function_catalog;
         status.advertised_urls = self.own.advertised_urls.iter().map(Str::from).collect();
         status.metrics = &metrics;
+        status.extensions = if self.own.kin { vec![EXTENSION.into()] } else { Vec::new() };
         status.encode(&u)
     }
 
@@ -192,7 +206,9 @@ impl Fabric {
         if arrival.new_link {
             self.look_around = true;
             // A second link to the same instance that we dialled tells it nothing new.
-            if arrival.new_peer || !self.membership.is_dialled(link) {
+            if self.is_kin(&arrival.node) || self.kin.roster.contains(&arrival.node) {
+                self.greet_kin(&arrival.node, link, now, out);
+            } else if arrival.new_peer || !self.membership.is_dialled(link) {
                 self.introduce(link, now, out);
             }
         }

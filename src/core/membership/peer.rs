@@ -16,6 +16,8 @@ pub struct Peer {
     /// Empty until it said so.
     pub instance_id: Text,
     pub report: Option<Report>,
+    /// It understands the extension of this program.
+    pub extends: bool,
     pub(super) links: Vec<LinkId>,
     /// When the last link was lost, if none is left.
     pub(super) lost_at: Option<Duration>,
@@ -59,7 +61,14 @@ pub struct PeerState {
 
 impl Peer {
     pub(super) fn new(cluster_id: Text) -> Peer {
-        Peer { cluster_id, instance_id: "".into(), report: None, links: Vec::new(), lost_at: None }
+        Peer {
+            cluster_id,
+            instance_id: "".into(),
+            report: None,
+            extends: false,
+            links: Vec::new(),
+            lost_at: None,
+        }
     }
 
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
@@ -70,7 +79,8 @@ impl Peer {
         let Some(report) = &self.report else { return UNKNOWN_LOAD };
         let age = now.mono.saturating_sub(report.received_at).as_secs_f64();
         let down = self.links.is_empty() || &*report.status != "ok";
-        let stale = age > (3.0 * own.gossip_interval_seconds).max(1.0);
+        let seldom = if self.extends { f64::from(KIN_REPORT_INTERVALS) } else { 0.0 };
+        let stale = age > ((3.0 + seldom) * own.gossip_interval_seconds).max(1.0);
         report.active_clients as f64
             + if down { DOWN_LOAD } else { 0.0 }
             + if stale { STALE_LOAD } else { 0.0 }
@@ -113,6 +123,9 @@ impl Report {
     }
 }
 
+/// Nodes of this program say STATUS to each other when their load changes, and else after so many gossip intervals:
+/// probes show that they live.
+pub const KIN_REPORT_INTERVALS: u32 = 12;
 /// Added to the load of a peer that is not `ok` or has no link.
 const DOWN_LOAD: f64 = 1000.0;
 /// Added where its last STATUS is older than three gossip intervals.
