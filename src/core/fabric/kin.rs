@@ -139,7 +139,6 @@ impl Fabric {
         if !self.kin.roster.contains(node) || self.stopping {
             return;
         }
-        let linked = self.linked_kin();
         if self.kin.roster.is_large() && !self.kin.quiet.is_empty() {
             // A branch of the tree may have broken: all ways are open until they are too many again.
             for node in std::mem::take(&mut self.kin.quiet) {
@@ -147,19 +146,24 @@ impl Fabric {
             }
         }
         if self.kin.roster.neighbours().contains(node) {
-            let step = self.kin.swim.lost(node, now.mono, &linked, &mut self.chance);
-            step.into_iter().for_each(|step| self.do_step(step, now, out));
+            self.ask_others(node, true, now, out);
+        } else {
+            self.kin.swim.give_up(node);
         }
     }
 
-    /// An address could not be dialled.
+    /// An address could not be dialled. That alone says little: the other end may be slow, or dial itself.
     pub(super) fn unreachable(&mut self, url: &str, now: Now, out: &mut Vec<Action>) {
         let Some(node) = self.membership.node_behind(url) else { return };
         if self.membership.link_to(&node).is_none() && self.kin.roster.neighbours().contains(&node) {
-            let linked = self.linked_kin();
-            let step = self.kin.swim.lost(&node, now.mono, &linked, &mut self.chance);
-            step.into_iter().for_each(|step| self.do_step(step, now, out));
+            self.ask_others(&node, false, now, out);
         }
+    }
+
+    fn ask_others(&mut self, node: &Text, lost: bool, now: Now, out: &mut Vec<Action>) {
+        let linked = self.linked_kin();
+        let step = self.kin.swim.lost(node, lost, now.mono, &linked, &mut self.chance);
+        step.into_iter().for_each(|step| self.do_step(step, now, out));
     }
 
     /// A peer is not of this program, or not any more: its entries live by their leases again.
@@ -183,12 +187,13 @@ impl Fabric {
         self.push(news, None, out);
     }
 
-    /// Pushes news to linked kin, in as many messages as its size needs.
+    /// Pushes news to linked kin. That a node lives after all must not wait for a slow one on its way.
     fn push(&mut self, news: News, except: Option<&Text>, out: &mut Vec<Action>) {
+        let everywhere = news.direct || news.delta.is_empty();
         let to = self
             .linked_kin()
             .into_iter()
-            .filter(|n| Some(n) != except && *n != news.node && (news.direct || !self.kin.quiet.contains(n)));
+            .filter(|n| Some(n) != except && *n != news.node && (everywhere || !self.kin.quiet.contains(n)));
         let links: Vec<LinkId> = to.filter_map(|node| self.membership.link_to(&node)).collect();
         self.push_over(news, &links, out);
     }
@@ -318,9 +323,23 @@ impl Fabric {
         self.trim_links(now, out);
     }
 
-    /// Nodes that were found dead, as addresses to be dialled.
+    /// Nodes that were found dead, or known before a restart, as addresses to be dialled.
     pub(super) fn last_known(&self) -> impl Iterator<Item = Candidate> {
         self.kin.last_known.values().cloned()
+    }
+
+    pub(super) fn remember(&mut self, nodes: Vec<Candidate>) {
+        let unknown = nodes.into_iter().filter(|c| !self.kin.roster.contains(&c.node));
+        let free = LAST_KNOWN_MAX.saturating_sub(self.kin.last_known.len());
+        self.kin.last_known.extend(unknown.take(free).map(|c| (c.node.clone(), c)));
+        self.look_around = true;
+    }
+
+    /// What to tell this node by [`Event::LastKnown`] when it starts again.
+    pub fn worth_remembering(&self) -> Vec<Candidate> {
+        let entry = |node: &Text| self.catalog.node(self.cluster_id(), node);
+        let living = self.kin.roster.members().filter_map(|node| Some(Candidate::of(entry(node)?)));
+        living.chain(self.last_known()).take(LAST_KNOWN_MAX).collect()
     }
 
     /// Kin that neither needs a link with this node nor is needed by it.
@@ -421,7 +440,9 @@ impl Fabric {
             Standing::Own => self.outdo(news.to, now, out),
             Standing::Known => {
                 refuse(out, Reason::MessageRepeated, Some(link), "");
-                if self.kin.roster.is_large() && !news.direct && self.kin.quiet.insert(peer.clone()) {
+                let told_everywhere = news.direct || news.delta.is_empty();
+                if self.kin.roster.is_large() && !told_everywhere && self.comes_otherwise(&news.node, peer) {
+                    self.kin.quiet.insert(peer.clone());
                     self.exchange_with(peer, Exchange { prune: true, ..Exchange::default() }, out);
                 }
             }
@@ -457,9 +478,16 @@ impl Fabric {
             Standing::Newer(_) => {
                 // Something in between did not come here; the sender has it.
                 let pull = vec![news.node];
+                self.kin.quiet.remove(peer);
                 self.exchange_with(peer, Exchange { pull, graft: true, ..Exchange::default() }, out);
             }
         }
+    }
+
+    /// Whether news of a node came here from another peer that goes on telling.
+    fn comes_otherwise(&self, node: &Text, peer: &Text) -> bool {
+        let first = self.told_by.get(node).filter(|first| *first != peer);
+        first.is_some_and(|first| !self.kin.quiet.contains(first) && self.membership.link_to(first).is_some())
     }
 
     /// Makes what members say known here: all that they say where it is `whole`, else a change of it.
@@ -621,9 +649,12 @@ impl Fabric {
         });
         let lacking: Vec<Text> = lacking.map(|(node, _)| node).collect();
         if !pull.is_empty() || !doubts.is_empty() {
-            self.exchange_with(peer, Exchange { pull, doubts, graft: true, ..Exchange::default() }, out);
+            let graft = !pull.is_empty();
+            if graft {
+                self.kin.quiet.remove(peer);
+            }
+            self.exchange_with(peer, Exchange { pull, doubts, graft, ..Exchange::default() }, out);
         }
-        self.kin.quiet.remove(peer);
         self.send_states(peer, lacking, out);
     }
 

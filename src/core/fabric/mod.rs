@@ -118,6 +118,8 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
+    /// Nodes that were there when this one ran before, to be dialled now and then like seeds until they are met.
+    LastKnown(Vec<Candidate>),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
@@ -276,6 +278,7 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
+            Event::LastKnown(nodes) => self.remember(nodes),
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}

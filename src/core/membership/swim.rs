@@ -141,16 +141,28 @@ impl Swim {
         }
     }
 
-    /// The last link to a member was closed, or could not be made: others are asked at once.
-    pub fn lost(&mut self, node: &Text, now: Duration, linked: &[Text], chance: &mut Chance) -> Option<Step> {
-        if self.suspicions.contains_key(node) || self.checks.get(node).is_some_and(|c| c.lost) {
+    /// The last link to a member was closed (`lost`), or none could be made: others are asked at once.
+    pub fn lost(
+        &mut self,
+        node: &Text,
+        lost: bool,
+        now: Duration,
+        linked: &[Text],
+        chance: &mut Chance,
+    ) -> Option<Step> {
+        if self.suspicions.contains_key(node) || self.checks.get(node).is_some_and(|c| c.lost || !lost) {
             return None;
         }
         // Not all at the same time: who is told of a suspicion has none to tell.
         let wait = self.wait().mul_f64(chance.jittered(1.25));
-        let number = self.ask(node, true, true, now + wait);
+        let number = self.ask(node, true, lost, now + wait);
         let through = through(node, linked, chance);
         Some(Step::Ask { node: node.clone(), number, through })
+    }
+
+    /// A link that nobody needed is gone: an answer that was to come over it says nothing.
+    pub fn give_up(&mut self, node: &str) {
+        self.checks.remove(node);
     }
 
     /// Somebody, or this node, suspects a member of `members`; true if others are to be told.
@@ -319,7 +331,7 @@ mod tests {
     fn a_closed_link_and_confirmations_shorten_the_wait() {
         let (linked, n4) = (nodes(9), Text::from("n4"));
         let mut swim = Swim::new(at(1.0), at(0.0));
-        let step = swim.lost(&n4, at(0.1), &linked, &mut Chance::new(1));
+        let step = swim.lost(&n4, true, at(0.1), &linked, &mut Chance::new(1));
         assert!(
             matches!(step, Some(Step::Ask { through, .. }) if through.len() == THROUGH && !through.contains(&n4))
         );
