@@ -135,11 +135,11 @@ impl Fabric {
     /// The last link to a peer is gone.
     pub(super) fn missed_kin(&mut self, node: &Text, now: Now, out: &mut Vec<Action>) {
         self.kin.links_changed += 1;
-        self.kin.quiet.remove(node);
+        let was_quiet = self.kin.quiet.remove(node);
         if !self.kin.roster.contains(node) || self.stopping {
             return;
         }
-        if self.kin.roster.is_large() && !self.kin.quiet.is_empty() {
+        if self.kin.roster.is_large() && !was_quiet {
             // A branch of the tree may have broken: all ways are open until they are too many again.
             for node in std::mem::take(&mut self.kin.quiet) {
                 self.exchange_with(&node, Exchange { graft: true, ..Exchange::default() }, out);
@@ -847,7 +847,7 @@ impl Fabric {
         }
     }
 
-    /// Ends one link that nobody needs any more, now and then, unless a call is under way on it.
+    /// Ends links that nobody needs any more, a few at a time, unless a call is under way on them.
     fn trim_links(&mut self, now: Now, out: &mut Vec<Action>) {
         if now.mono < self.kin.next_trim || !self.kin.roster.is_large() {
             return;
@@ -855,11 +855,12 @@ impl Fabric {
         self.kin.next_trim = now.mono + self.kin.swim.period() * 2;
         let linked = self.linked_kin();
         let needless = linked.iter().filter(|node| self.is_needless(node));
-        let link = needless.filter_map(|node| self.membership.link_to(node)).find(|link| {
+        let links = needless.filter_map(|node| self.membership.link_to(node)).filter(|link| {
             let settled = self.membership.age(*link, now) > self.kin.swim.period() * TRIM_AFTER_PERIODS;
             self.membership.is_dialled(*link) && settled && !self.calls.are_under_way_over(*link)
         });
-        out.extend(link.map(|link| Action::Close { link, code: CLOSE_NORMAL, reason: "not needed" }));
+        let close = |link| Action::Close { link, code: CLOSE_NORMAL, reason: "not needed" };
+        out.extend(links.take(TRIMMED_AT_ONCE).map(close));
     }
 
     fn exchange_with(&mut self, peer: &Text, exchange: Exchange, out: &mut Vec<Action>) {
@@ -921,5 +922,6 @@ const SUSPECTS_TOLD_MAX: usize = 8;
 const OTHERS_TOLD_MAX: usize = 100;
 /// Links that nobody needs are kept for so long: an order of the rings that is new may change again.
 const TRIM_AFTER_PERIODS: u32 = 6;
+const TRIMMED_AT_ONCE: usize = 8;
 /// Less than the step between two versions.
 const PIECES_MAX: usize = 1000;
