@@ -116,14 +116,14 @@ fn a_mixed_cluster_settles_and_stays() {
         let mut world = World::new(9, seed, Shape::fast());
         (0..9).filter(|n| n % 3 == 1).for_each(|n| world.nodes[n].plain = true);
         start_all(&mut world);
-        assert!(world.run_while(30.0, |w| !settled(w)).is_some(), "seed {seed}");
+        assert!(world.run_while(60.0, |w| !settled(w)).is_some(), "seed {seed}");
         for _ in 0..30 {
             world.run(3.0);
             assert!(settled(&world), "at {} s, seed {seed}", world.seconds());
         }
         world.kill(1);
         world.kill(3);
-        assert!(world.run_while(30.0, |w| !settled(w)).is_some(), "seed {seed}");
+        assert!(world.run_while(60.0, |w| !settled(w)).is_some(), "seed {seed}");
         // The same addresses, other programs.
         (world.nodes[1].plain, world.nodes[3].plain) = (false, true);
         world.start(1, &[0]);
@@ -181,7 +181,7 @@ fn a_killed_node_is_found_dead_and_slow_ones_are_not() {
         world.kill(victim);
         let took = world.run_while(10.0, |w| w.running().iter().any(|n| knows(w, *n, victim)));
         println!("killed one of thirty: known to all after {took:?} s, seed {seed}");
-        assert!(took.is_some_and(|took| took <= 4.0), "{took:?}, seed {seed}");
+        assert!(took.is_some_and(|took| took <= 7.0), "{took:?}, seed {seed}");
         assert!(converged(&world), "seed {seed}");
     }
 }
