@@ -275,6 +275,7 @@ impl Table {
             calls_max: 10,
             gossip_bytes_max: 1 << 19,
             bridging: Bridging::none(&"c1".into()),
+            kin: true,
             chance_seed: 1,
         };
         let fabric = Fabric::new(settings, Now::at(WALL, 0.0));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mpreg::core::catalog::{Entry, Leased};
+use mpreg::core::membership::overlay::{Places, neighbours, places};
 
 use crate::forms::{CLUSTER, url};
 use crate::world::World;
@@ -61,6 +62,15 @@ pub fn converged(world: &World) -> bool {
         let catalog = world.fabric(*n).catalog();
         catalog.nodes().count() == running.len() && catalog.functions().count() == offered
     }) && same_everywhere(world)
+        && digests_agree(world)
+}
+
+/// All nodes that speak the extension hold the same versions of each other.
+pub fn digests_agree(world: &World) -> bool {
+    let kin = world.running().into_iter().filter(|n| !world.nodes[*n].plain);
+    let mut digests = kin.map(|n| world.fabric(n).digest_of_kin());
+    let first = digests.next();
+    digests.all(|digest| Some(digest) == first)
 }
 
 /// All catalogs hold the same keys, and these are of nodes that run.
@@ -72,10 +82,19 @@ pub fn same_everywhere(world: &World) -> bool {
     keys(*first).all(|k| alive(&k)) && running.iter().all(|n| keys(*first).eq(keys(*n)))
 }
 
-/// Every two nodes that run hold a link.
+/// Every two nodes that run hold a link; in a large cluster each holds those of the overlay.
 pub fn meshed(world: &World) -> bool {
     let running = world.running();
-    running.iter().all(|n| world.fabric(*n).membership().connected().count() == running.len() - 1)
+    let places: Vec<_> = running.iter().map(|n| (url(*n), places(&url(*n)))).collect();
+    running.iter().all(|n| {
+        let others = places.iter().filter(|(node, _)| *node != url(*n)).map(|(node, at)| (node, at));
+        let wanted = neighbours(&places_of(*n), others);
+        wanted.iter().all(|node| world.fabric(*n).membership().link_to(node).is_some())
+    })
+}
+
+fn places_of(n: usize) -> Places {
+    places(&url(n))
 }
 
 pub fn settled(world: &World) -> bool {

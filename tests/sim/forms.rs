@@ -61,6 +61,7 @@ pub fn settings(n: usize, life: u32, seeds: &[usize], shape: &Shape, chance_seed
         calls_max: 1000,
         gossip_bytes_max: 900 * 1024,
         bridging: Bridging::none(&CLUSTER.into()),
+        kin: true,
         chance_seed,
         routing: true,
         scope: mpreg::core::catalog::Scope::Zone,

@@ -14,6 +14,7 @@ mod world;
 
 mod failures;
 mod joining;
+mod kin;
 mod messages;
 
 use forms::Shape;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mpreg::core::catalog::{Delta, FunctionEntry};
 use mpreg::core::error::CallError;
-use mpreg::core::fabric::{Action, Event, Execution, Fabric};
+use mpreg::core::fabric::{Action, Event, Execution, Fabric, Settings};
 use mpreg::core::federation::LinkFacts;
 use mpreg::core::membership::{Chance, LinkId};
 use mpreg::core::reason::Reason;
@@ -39,6 +39,8 @@ pub struct Node {
     pub stuck: bool,
     /// The machine is off: nobody even refuses a connection.
     pub dark: bool,
+    /// Its process knows the protocol only, as a reference node does.
+    pub plain: bool,
     pub functions: Vec<FunctionEntry>,
     pub topics: Vec<String>,
     pub seeds: Vec<usize>,
@@ -87,6 +89,7 @@ impl World {
             skew_seconds: 0.0,
             stuck: false,
             dark: false,
+            plain: false,
             functions: Vec::new(),
             topics: Vec::new(),
             seeds: Vec::new(),
@@ -154,7 +157,8 @@ impl World {
             if node.functions.is_empty() {
                 node.functions = forms::functions_of(n);
             }
-            forms::settings(n, node.life, seeds, &self.shape, chance_seed)
+            let settings = forms::settings(n, node.life, seeds, &self.shape, chance_seed);
+            Settings { kin: !node.plain, ..settings }
         };
         let now = self.time_at(n);
         self.nodes[n].fabric = Some(Fabric::new(settings, now));

@@ -117,6 +117,13 @@ impl Calls {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Whether the end of this link would end a call.
+    pub fn are_under_way_over(&self, link: LinkId) -> bool {
+        self.waiting.values().any(|w| w.link == link)
+            || self.passed.values().any(|p| p.link == link || p.asked.link == link)
+            || self.running.values().any(|r| r.asked.link == link)
+    }
+
     fn take_waiting(&mut self, request_id: &Text) -> Option<Waiting> {
         let waiting = self.waiting.remove(request_id)?;
         self.deadlines.remove(&(waiting.deadline, Due::Waiting(request_id.clone())));
@@ -834,7 +841,8 @@ impl Fabric {
 
     /// A reference node ends a link that it dialled when more than 1 MiB comes at once (fabric.md 2).
     fn fits_through(&self, link: LinkId, bytes: &Bytes) -> bool {
-        bytes.len() <= DIALLER_BYTES_MAX || self.membership.is_dialled(link)
+        let kin = || self.membership.speaker(link).is_some_and(|peer| self.is_kin(peer));
+        bytes.len() <= DIALLER_BYTES_MAX || self.membership.is_dialled(link) || kin()
     }
 }
 

@@ -33,11 +33,11 @@ pub(super) struct Announcer {
 /// A peer that gossip goes to.
 #[derive(Clone)]
 pub(super) struct Listener {
-    node: Text,
+    pub node: Text,
     pub cluster: Text,
-    link: LinkId,
+    pub link: LinkId,
     /// Has said STATUS lately.
-    lively: bool,
+    pub lively: bool,
 }
 
 impl Announcer {
@@ -91,7 +91,8 @@ impl Fabric {
         let privacy = self.catalog.privacy(&delta);
         let changed = privacy.outward(self.change_own(delta, now, out));
         if !changed.is_empty() {
-            self.announce_own(changed, now, out);
+            self.announce_own(changed.clone(), now, out);
+            self.tell_kin(changed, false, now, out);
         }
     }
 
@@ -130,7 +131,14 @@ impl Fabric {
             self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
         }
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
-        self.local(delta, now, out);
+        let privacy = self.catalog.privacy(&delta);
+        let changed = privacy.outward(self.change_own(delta, now, out));
+        if !changed.is_empty() {
+            self.announce_own(changed, now, out);
+        }
+        if all {
+            self.renew_kin(now, out);
+        }
     }
 
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others; a member of the
@@ -154,18 +162,32 @@ impl Fabric {
         }
     }
 
-    /// Gossips a change that this node made.
+    /// Tells a new link to kin what it does not hear of kin itself.
+    pub(super) fn introduce_others(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let to = [Listener { node: "".into(), cluster: self.cluster_id().clone(), link, lively: false }];
+        let own = &self.own.membership;
+        let is_kin = |node: &str| *node == *own.node_id || self.kin.roster.contains(node);
+        let mut others = self.catalog.excerpt(|c, node| *c != *own.cluster_id || !is_kin(node));
+        others.drop_local();
+        if !others.is_empty() {
+            self.say(others, "snapshot:", false, &to, now, out);
+        }
+    }
+
+    /// Gossips a change that this node made or vouches for to the reference nodes among its peers.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let to = self.listeners(&[], now);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !self.is_kin(&listener.node));
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
-    pub(super) fn withdraw_node(&mut self, node: &str, now: Now, out: &mut Vec<Action>) {
+    pub(super) fn withdraw_node(&mut self, node: &Text, now: Now, out: &mut Vec<Action>) {
+        let was_kin = self.kin_has_left(node, now);
         self.told_by.remove(node);
-        self.routes.border_lost(&node.into(), now);
+        self.routes.border_lost(node, now);
         let mut delta = self.catalog.holdings(node);
         if delta.is_empty() {
             return;
@@ -177,7 +199,11 @@ impl Fabric {
         let applied = self.catalog.apply_from(&own, delta, now.wall);
         told(applied.refused, None, out);
         out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
-        self.announce_own(applied.changed, now, out);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !was_kin || !self.is_kin(&listener.node));
+        if !to.is_empty() {
+            self.say(applied.changed, "", true, &to, now, out);
+        }
     }
 
     pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
@@ -192,6 +218,16 @@ impl Fabric {
             let text = format!("{peer} sends gossip of kind {:?}", &*gossip.message_type);
             return refuse(out, Reason::GossipUnknownKind, Some(link), text);
         };
+        if matches!(
+            kind,
+            GossipKind::AntiEntropy
+                | GossipKind::Rumor
+                | GossipKind::MembershipProbe
+                | GossipKind::MembershipAck
+                | GossipKind::MembershipIndirectProbe
+        ) {
+            return self.kin_gossip(link, &peer, kind, gossip, now, out);
+        }
         if gossip.expires_at > 0.0 && now.wall > gossip.expires_at + SKEW_SECONDS_MAX {
             return refuse(out, Reason::EntryExpired, Some(link), "a gossip message that has expired");
         }
@@ -204,7 +240,7 @@ impl Fabric {
             GossipKind::RouteWithdrawal => self.route_withdrawal(link, &peer, gossip, now, out),
             GossipKind::LinkStateUpdate => self.link_state_update(link, &peer, gossip, now, out),
             GossipKind::RouteKeyAnnouncement => self.route_keys(link, gossip, now, out),
-            GossipKind::Idle => {}
+            _ => {}
         }
     }
 
@@ -226,6 +262,8 @@ impl Fabric {
         let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
         let Some(speaker) = self.membership.cluster_of(link).cloned() else { return };
         self.refuse_unentitled((&speaker, &origin), &mut delta, link, now, out);
+        let known_better = self.refuse_vouched(&origin, &mut delta);
+        told(known_better, Some(link), out);
         self.refuse_unspeakable(&mut delta, Some(link), out);
         let Some(changed) = self.take_in(delta, &origin, peer, link, now, out) else { return };
         if !changed.is_empty() {
@@ -369,7 +407,7 @@ impl Fabric {
         let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
         let listener = |(node, peer): (&Text, &Peer)| {
             let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
-            let lively = heard.is_some_and(|ago| ago <= fresh);
+            let lively = peer.extends || heard.is_some_and(|ago| ago <= fresh);
             let (node, cluster) = (node.clone(), peer.cluster_id.clone());
             Some(Listener { link: self.membership.link_to(&node)?, node, cluster, lively })
         };

@@ -8,6 +8,7 @@
 mod authority;
 mod call;
 mod gossip;
+mod kin;
 mod publish;
 mod routing;
 mod seen;
@@ -28,14 +29,16 @@ use super::catalog::{
 use super::error::CallError;
 use super::federation::{self, Federation, LinkFacts};
 use super::link_state::{self, LinkState};
-use super::membership::{self, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
+use super::membership::{self, Candidate, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
 use super::reason::Reason;
 use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
+use kin::Kin;
 use publish::Publications;
 pub use trace::{Decision, Trace, TracedRoute};
 
@@ -64,6 +67,8 @@ pub struct Settings {
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
     pub bridging: Bridging,
+    /// Whether this node speaks the extension of this program with those that do too; else it is like a reference node.
+    pub kin: bool,
     /// Different at each start.
     pub chance_seed: u64,
 }
@@ -162,6 +167,8 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
+    /// Nodes that were there when this one ran before, to be dialled now and then like seeds until they are met.
+    LastKnown(Vec<Candidate>),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
@@ -281,6 +288,7 @@ pub struct Fabric {
     /// The clusters that each neighbour cluster has been told a route to.
     exported: BTreeMap<Text, BTreeSet<Text>>,
     waiting_for_route: authority::Waiting,
+    kin: Kin,
     /// For nodes without a link: the peer that told of them last.
     told_by: BTreeMap<Text, Text>,
     active_clients: i64,
@@ -313,6 +321,7 @@ impl Fabric {
             asked_at: BTreeMap::new(),
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
+            kin: Kin::new(&own, now),
             told_by: BTreeMap::new(),
             active_clients: 0,
             counters: Counters::default(),
@@ -336,6 +345,7 @@ impl Fabric {
             Event::LinkClosed { link } => self.link_closed(link, now, out),
             Event::DialFailed { url } => {
                 self.membership.dial_failed(&url, now, &mut self.chance);
+                self.unreachable(&url, now, out);
                 self.look_around = true;
             }
             Event::Message { link, bytes } => self.message(link, &bytes, now, out),
@@ -348,6 +358,7 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
+            Event::LastKnown(nodes) => self.remember(nodes),
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
@@ -373,6 +384,7 @@ impl Fabric {
             lease,
             look_around,
             self.membership.next_dial(),
+            self.own.kin.then(|| self.kin.next()),
             self.calls.next_deadline(),
             Some(self.next_routing()),
         ];
@@ -420,12 +432,18 @@ impl Fabric {
         &self.link_state
     }
 
+    /// One number for what all living nodes of this program say; equal where the catalogs are.
+    pub fn digest_of_kin(&self) -> u64 {
+        self.kin.roster.digest()
+    }
+
     fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
         self.overdue_calls(now, out);
         if self.stopping {
             return;
         }
         self.refresh(now, out);
+        self.kin_timers(now, out);
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
@@ -449,8 +467,13 @@ impl Fabric {
         }
         if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
-            let known = self.dialable();
-            let dials = self.membership.dials(known.iter().map(|n| &**n), now);
+            let dials = {
+                let known = self.dialable();
+                let candidates = known.iter().map(|n| Candidate::of(n)).chain(self.last_known()).collect();
+                let roster = &self.kin.roster;
+                let needless = |node: &str| kin::is_needless(roster, node);
+                self.membership.dials(candidates, needless, now)
+            };
             out.extend(dials.into_iter().map(|url| Action::Dial { url }));
         }
     }
@@ -553,13 +576,21 @@ impl Fabric {
             cluster_id: self.own.membership.cluster_id.clone(),
             scope: self.own.scope,
             resources: self.own.resources.clone(),
-            capabilities: self.own.capabilities.clone(),
+            capabilities: self.capabilities(),
             transport_endpoints: self.own.transport_endpoints.clone(),
             tags: self.own.tags.clone(),
             advertised_at: unset(),
             ttl_seconds: self.own.catalog_ttl_seconds,
             region: self.own.region.clone(),
         }
+    }
+
+    fn capabilities(&self) -> Vec<Text> {
+        let extension = self.own.kin.then(|| EXTENSION.into());
+        let mut all: Vec<Text> = self.own.capabilities.iter().cloned().chain(extension).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn node_id(&self) -> &Text {
@@ -570,16 +601,17 @@ impl Fabric {
         &self.own.membership.cluster_id
     }
 
-    /// Nodes that may be dialled besides the seeds: all of the own cluster, and a few of each cluster that the
-    /// configuration names or that is a neighbour already. What lies behind a neighbour is reached through it.
+    /// Nodes that may be dialled besides the seeds: those of the own cluster that a link is wanted with, and a few of
+    /// each cluster that the configuration names or that is a neighbour already. What lies behind a neighbour is reached
+    /// through it.
     fn dialable(&self) -> Vec<Arc<NodeEntry>> {
         let own = self.cluster_id();
         let (mut known, mut foreign) = (Vec::new(), BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new());
         for node in self.catalog.nodes() {
-            if node.cluster_id == *own {
-                known.push(node.clone());
-            } else {
+            if node.cluster_id != *own {
                 foreign.entry(&node.cluster_id).or_default().push(node);
+            } else if !self.is_needless(&node.node_id) {
+                known.push(node.clone());
             }
         }
         for (cluster, mut nodes) in foreign {

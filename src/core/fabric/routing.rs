@@ -124,6 +124,13 @@ impl Fabric {
         }
     }
 
+    /// The same for a node that hears of the rest on other ways.
+    pub(super) fn introduce_routes_to(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let Some(cluster) = self.membership.cluster_of(link).cloned() else { return };
+        let to = [Listener { node: "".into(), cluster: cluster.clone(), link, lively: false }];
+        self.introduce_routes(&cluster, &to, now, out);
+    }
+
     /// Routes for a node that has just become a peer, and what else neighbours are told of at once.
     pub(super) fn introduce_routes(
         &mut self,

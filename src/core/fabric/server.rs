@@ -9,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::*;
 use crate::core::catalog::FunctionVersion;
 use crate::core::membership::{Arrival, Refusal};
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Ask, Goodbye, GoodbyeReason, Status, Str};
 
 impl Fabric {
@@ -51,6 +52,7 @@ impl Fabric {
         if let Some(lost) = &lost {
             let text = format!("no link to {} is left", lost.node);
             out.push(Action::Log { level: log::Level::Info, text });
+            self.missed_kin(&lost.node, now, out);
         }
         self.fail_calls_over(link, now, out);
         if let Some(cluster) = cluster.filter(|_| lost.is_some()) {
@@ -65,6 +67,9 @@ impl Fabric {
         }
         match self.admitted(link, status, now) {
             Ok(arrival) => {
+                if !self.is_kin(&arrival.node) {
+                    self.disown(&arrival.node);
+                }
                 if !dialled {
                     if arrival.new_link {
                         self.say_status(link, now, out);
@@ -163,11 +168,19 @@ impl Fabric {
         }
     }
 
-    /// One STATUS for all links.
+    /// One STATUS for all links; kin need it less often.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
         let bytes = self.own_status(now);
-        let links: Vec<LinkId> = self.membership.connected().flat_map(|(_, p)| p.links()).collect();
-        for link in links {
+        let to_kin = self.kin.status_due(self.active_clients, gossip_interval(&self.own), now);
+        let mut to: Vec<LinkId> = Vec::new();
+        for (node, peer) in self.membership.connected() {
+            match self.is_kin(node) {
+                true if to_kin => to.extend(self.membership.link_to(node)),
+                true => {}
+                false => to.extend(peer.links()),
+            }
+        }
+        for link in to {
             self.asked_at.entry(link).or_insert(now.mono);
             out.push(Action::Send { link, bytes: bytes.clone() });
         }
@@ -187,6 +200,7 @@ impl Fabric {
         let own = self.node_id().clone();
         let delta = self.catalog.holdings(&own);
         self.announce_own(delta, now, out);
+        self.tell_kin(Delta::default(), true, now, out);
         let (own, u) = (&self.own.membership, self.chance.uuid());
         let reason = GoodbyeReason::GracefulShutdown;
         let bytes =
@@ -233,6 +247,7 @@ impl Fabric {
         status.function_catalog = &function_catalog;
         status.advertised_urls = self.own.advertised_urls.iter().map(Str::from).collect();
         status.metrics = &metrics;
+        status.extensions = if self.own.kin { vec![EXTENSION.into()] } else { Vec::new() };
         status.encode(&u)
     }
 
@@ -249,7 +264,12 @@ impl Fabric {
         if arrival.new_link {
             self.look_around = true;
             // A second link to the same instance that we dialled tells it nothing new.
-            if arrival.new_peer || !self.membership.is_dialled(link) {
+            if self.is_kin(&arrival.node) || self.kin.roster.contains(&arrival.node) {
+                self.greet_kin(&arrival.node, link, now, out);
+                if arrival.new_peer {
+                    self.introduce_routes_to(link, now, out);
+                }
+            } else if arrival.new_peer || !self.membership.is_dialled(link) {
                 self.introduce(link, now, out);
             }
         }

@@ -256,6 +256,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
         calls_max: 100,
         gossip_bytes_max: 1 << 19,
         bridging: Bridging::none(&"c1".into()),
+        kin: true,
         chance_seed: n as u64 + 1,
     }
 }
@@ -336,12 +337,12 @@ fn a_node_that_was_held_up_for_long_keeps_its_own_entries() {
     for n in 0..2 {
         assert_eq!(world.names(n).len(), 8, "{n}");
     }
-    // A clock that is set forward ends no lease of one's own either.
+    // A clock that is set forward ends no lease of one's own either, nor of kin that lives.
     let fabric = world.nodes[0].fabric.as_mut().unwrap();
     let later = Now { wall: WALL + world.seconds + 1000.0, mono: Duration::from_secs_f64(world.seconds) };
     fabric.handle(Event::Tick, later, &mut Vec::new());
     let own = fabric.catalog().functions().filter(|f| f.node_id == url(0)).count();
-    assert_eq!((own, fabric.catalog().nodes().count()), (4, 1));
+    assert_eq!((own, fabric.catalog().nodes().count()), (4, 2));
 }
 
 #[test]

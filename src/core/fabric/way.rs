@@ -152,10 +152,13 @@ impl Fabric {
         Some((id.clone(), self.membership.link_to(id)?))
     }
 
-    /// Within the own cluster: straight there, or to the peer that told of the node last.
-    fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
+    /// Within the own cluster: straight there, the shortest way through the overlay, or to the peer that told of the node
+    /// last.
+    pub(super) fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
         let told_by = self.told_by.get(node).map(|t| &**t);
-        let hops = [Some(node), told_by].into_iter().flatten().filter(|hop| !visited.nodes.contains(hop));
+        let hop = self.kin.first_hop(node).map(|t| &**t);
+        let hops =
+            [Some(node), hop, told_by].into_iter().flatten().filter(|hop| !visited.nodes.contains(hop));
         hops.filter_map(|hop| Some((Text::from(hop), self.membership.link_to(hop)?))).next()
     }
 }

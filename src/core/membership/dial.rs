@@ -36,6 +36,10 @@ pub(super) struct Reach {
     pub linked: bool,
     /// A link that we dialled leads there.
     pub dialled: bool,
+    /// The node is of this program, to which one link is as good as two.
+    pub extends: bool,
+    /// No link is wanted.
+    pub needless: bool,
 }
 
 #[derive(Debug)]
@@ -120,8 +124,14 @@ impl Dialling {
             let Some(node) = wanted.remove(&url) else { continue };
             let standing = reach(&node, &url);
             let target = self.targets.entry(url.clone()).or_insert_with(|| Target::new(node.clone()));
-            let back = standing.linked && self.expected >= DIAL_BACK_BELOW;
-            if target.own || standing.departed || standing.dialled || back || target.state != State::Idle {
+            let back = standing.linked && (standing.extends || self.expected >= DIAL_BACK_BELOW);
+            if target.own
+                || standing.needless
+                || standing.departed
+                || standing.dialled
+                || back
+                || target.state != State::Idle
+            {
                 continue;
             }
             if now.mono < target.not_before {

@@ -8,18 +8,24 @@
 mod chance;
 mod departure;
 mod dial;
+pub mod overlay;
 mod peer;
+mod roster;
+mod swim;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use chance::Chance;
 pub use dial::Candidate;
-pub use peer::{Counters, Peer, PeerState, Report};
+pub use peer::{Counters, KIN_REPORT_INTERVALS, Peer, PeerState, Report};
+pub use roster::{Roster, Standing, version_at};
+pub use swim::{Step, Swim};
 
-use super::catalog::{NodeEntry, Text};
+use super::catalog::Text;
 use super::reason::Reason;
 use super::time::Now;
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Goodbye, Status};
 use departure::Departures;
 use dial::Dialling;
@@ -191,6 +197,7 @@ impl Membership {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.cluster_id = status.cluster_id.to_text();
             peer.instance_id = instance;
+            peer.extends = status.extensions.iter().any(|name| **name == *EXTENSION);
             peer.report = Some(Report::of(status, now));
         }
         Ok(arrival)
@@ -264,10 +271,14 @@ impl Membership {
         self.dialling.failed(url, linked, now, chance);
     }
 
-    /// What is to be dialled now; `nodes` are the known nodes of the clusters that may be dialled.
-    pub fn dials<'a>(&mut self, nodes: impl Iterator<Item = &'a NodeEntry>, now: Now) -> Vec<Text> {
-        let candidates: Vec<Candidate> =
-            nodes.filter(|n| n.node_id != self.own.node_id).map(Candidate::of).collect();
+    /// What is to be dialled now: seeds, and `candidates`. No link is wanted with the nodes that are `needless`.
+    pub fn dials(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        needless: impl Fn(&str) -> bool,
+        now: Now,
+    ) -> Vec<Text> {
+        candidates.retain(|c| c.node != self.own.node_id);
         self.forget(&candidates, now);
         let Membership { peers, links, departures, dialling, .. } = self;
         dialling.due(candidates, now, |node, url| {
@@ -277,6 +288,8 @@ impl Membership {
                 departed: departures.holds(node, None, now) || departures.holds(url, None, now),
                 linked: !bound.is_empty(),
                 dialled,
+                extends: peers.get(node).is_some_and(|p| p.extends),
+                needless: needless(node),
             }
         })
     }
@@ -302,6 +315,16 @@ impl Membership {
     /// True where this node opened the link.
     pub fn is_dialled(&self, link: LinkId) -> bool {
         self.links.get(&link).is_some_and(|l| l.dialled.is_some())
+    }
+
+    /// How long a link is open.
+    pub fn age(&self, link: LinkId, now: Now) -> Duration {
+        self.links.get(&link).map_or(Duration::ZERO, |l| now.mono.saturating_sub(l.opened_at))
+    }
+
+    /// The node that an address was dialled for.
+    pub fn node_behind(&self, url: &str) -> Option<Text> {
+        self.dialling.node_behind(url)
     }
 
     /// The link to use towards a peer: one that we dialled if there is one, the youngest.

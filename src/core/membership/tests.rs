@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::catalog::NodeEntry;
 
 fn own() -> Settings {
     Settings {
@@ -28,7 +29,7 @@ fn nodes(urls: &[&str]) -> Vec<NodeEntry> {
 }
 
 fn dials(m: &mut Membership, known: &[NodeEntry], seconds: f64) -> Vec<Text> {
-    m.dials(known.iter(), at(seconds))
+    m.dials(known.iter().map(Candidate::of).collect(), |_| false, at(seconds))
 }
 
 #[test]
