@@ -668,7 +668,7 @@ fn an_announced_node_is_dialled_back_and_greeted() {
     t.done.clear();
     let gossip = t.gossip(F, json!({"nodes": [node(F)]}));
     t.say(1, gossip);
-    assert!(t.done.iter().any(|a| matches!(a, Action::Dial { url } if **url == *F)));
+    assert!(t.done.iter().any(|a| matches!(a, Action::Dial { url, .. } if **url == *F)));
     t.tell(Event::LinkOpened { link: LinkId(2), dialled: Some(F.into()), facts: LinkFacts::default() });
     let greeting = t.sent(2);
     assert_eq!((greeting.len(), &greeting[0]["server"]["what"]), (1, &json!("STATUS")));

@@ -143,6 +143,18 @@ impl Reason {
         )
     }
 
+    /// A node of another cluster was not let in.
+    pub fn is_of_federation(self) -> bool {
+        matches!(
+            self,
+            Reason::ClusterRefused
+                | Reason::EncryptionRequired
+                | Reason::CertificateMissing
+                | Reason::CertificateMismatch
+                | Reason::ClusterConnectionsLimit
+        )
+    }
+
     pub fn name(self) -> &'static str {
         self.meaning().name
     }

@@ -125,9 +125,9 @@ impl Hub {
                     outlet.close(code, reason.to_owned());
                 }
             }
-            Action::Dial { url } => {
+            Action::Dial { url, timeout } => {
                 let trust = control.trust.clone();
-                self.executor.spawn(serve::dial_peer(self.clone(), url, trust)).detach();
+                self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
                 let id = execution.execution;
@@ -154,7 +154,9 @@ impl Hub {
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
-                let level = if reason.is_routine() { log::Level::Debug } else { log::Level::Warn };
+                let is_quiet = reason.is_routine()
+                    || reason.is_of_federation() && !self.settings().federation.log.rejections;
+                let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
             Action::Log { level, text } => log::log!(level, "{text}"),

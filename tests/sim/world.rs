@@ -340,7 +340,7 @@ impl World {
                     self.close_end(id, side, true);
                 }
             }
-            Action::Dial { url } => self.dial(n, url),
+            Action::Dial { url, .. } => self.dial(n, url),
             Action::Execute(execution) => self.execute(n, &execution),
             Action::CallAnswered { request_id, outcome } => {
                 let now = self.now;

@@ -471,6 +471,10 @@ impl Fabric {
                 error_object(&CallError::failed(text).because(reason), &command)
             })?;
         }
+        if self.own.bridging.log_calls && self.is_foreign(&caller_cluster) {
+            let text = format!("the cluster {caller_cluster} calls {command}");
+            out.push(Action::Log { level: log::Level::Info, text });
+        }
         if here && self.offers(&request).any(|f| f.node_id == own) {
             let left = time_left(message.headers.metadata);
             return self.execute(asked, request, caller_cluster, left, out);

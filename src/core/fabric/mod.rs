@@ -83,6 +83,10 @@ pub struct Bridging {
     pub link_state: link_state::Settings,
     /// route.security.key_announce_interval
     pub key_announce_interval: Duration,
+    /// federation.log.attempts: connections of other clusters are logged.
+    pub log_attempts: bool,
+    /// federation.log.warnings: calls of other clusters are logged.
+    pub log_calls: bool,
 }
 
 impl Bridging {
@@ -105,6 +109,8 @@ impl Bridging {
                 ..link_state::Settings::default()
             },
             key_announce_interval: Duration::from_secs(60),
+            log_attempts: true,
+            log_calls: false,
         }
     }
 }
@@ -211,6 +217,8 @@ pub enum Action {
     /// To be answered by `LinkOpened` or `DialFailed`.
     Dial {
         url: Text,
+        /// How long it may take, where that differs from peers.connect_timeout.
+        timeout: Option<Duration>,
     },
     /// To be answered by `CallDone`.
     Execute(Box<Execution>),
@@ -281,8 +289,8 @@ pub struct Fabric {
     next_keys: Duration,
     /// What the transport knows of each link.
     facts: BTreeMap<LinkId, LinkFacts>,
-    /// Links that count against the connections of their cluster.
-    counted: BTreeMap<LinkId, Text>,
+    /// Links with other clusters, which count against the connections of theirs, and when something came last.
+    counted: BTreeMap<LinkId, (Text, Duration)>,
     /// When a STATUS that is not acknowledged yet was sent.
     asked_at: BTreeMap<LinkId, Duration>,
     /// The clusters that each neighbour cluster has been told a route to.
@@ -474,11 +482,21 @@ impl Fabric {
                 let needless = |node: &str| kin::is_needless(roster, node);
                 self.membership.dials(candidates, needless, now)
             };
-            out.extend(dials.into_iter().map(|url| Action::Dial { url }));
+            for url in dials {
+                let terms = self.foreign_cluster_behind(&url).map(|cluster| *self.federation.terms(&cluster));
+                if let Some(terms) = &terms {
+                    self.membership.be_patient(&url, terms.dials_before_backoff);
+                }
+                let timeout = terms.and_then(|t| Duration::try_from_secs_f64(t.connect_seconds_max).ok());
+                out.push(Action::Dial { url, timeout });
+            }
         }
     }
 
     fn message(&mut self, link: LinkId, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        if let Some((_, heard)) = self.counted.get_mut(&link) {
+            *heard = now.mono;
+        }
         let frame = Frame::decode(bytes);
         self.counters.messages_processed += 1;
         match &frame {
@@ -630,6 +648,14 @@ impl Fabric {
             known.extend(nodes.into_iter().take(FOREIGN_NODES_DIALLED).cloned());
         }
         known
+    }
+
+    /// The other cluster that an address leads to, as far as that is known.
+    fn foreign_cluster_behind(&self, url: &str) -> Option<Text> {
+        let node = self.membership.node_behind(url)?;
+        let said = self.membership.peer(&node).filter(|p| p.report.is_some()).map(|p| p.cluster_id.clone());
+        let told = || self.catalog.nodes().find(|n| n.node_id == node).map(|n| n.cluster_id.clone());
+        said.or_else(told).filter(|cluster| self.is_foreign(cluster))
     }
 
     fn is_bridging(&self) -> bool {

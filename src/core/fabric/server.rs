@@ -45,7 +45,7 @@ impl Fabric {
         let cluster = self.membership.cluster_of(link).cloned();
         self.facts.remove(&link);
         self.asked_at.remove(&link);
-        if let Some(cluster) = self.counted.remove(&link) {
+        if let Some((cluster, _)) = self.counted.remove(&link) {
             self.federation.closed(&cluster);
         }
         let lost = self.membership.closed(link, now, &mut self.chance).filter(|lost| lost.last);
@@ -64,6 +64,14 @@ impl Fabric {
         let dialled = self.membership.is_dialled(link);
         if self.stopping {
             return;
+        }
+        let is_foreign = self.is_foreign(&status.cluster_id);
+        let is_first = is_foreign && !self.counted.contains_key(&link);
+        if is_first && self.own.bridging.log_attempts {
+            let (node, cluster) = (&*status.server_url, &*status.cluster_id);
+            let bridge = self.federation.bridge(cluster).map(|b| format!(" over {}", b.name));
+            let text = format!("{node} of the cluster {cluster} connects{}", bridge.unwrap_or_default());
+            out.push(Action::Log { level: log::Level::Info, text });
         }
         match self.admitted(link, status, now) {
             Ok(arrival) => {
@@ -104,14 +112,16 @@ impl Fabric {
             let closing =
                 |reason: Reason, message: String| membership::Refusal { reason, message, closes: true };
             federation.admits(cluster, Some(node), facts).map_err(|r| closing(r.reason, r.message))?;
-            if let Entry::Vacant(uncounted) = counted.entry(link) {
+            if !federation.is_own(cluster)
+                && let Entry::Vacant(uncounted) = counted.entry(link)
+            {
                 let cluster = Text::from(cluster);
                 federation.opened(&cluster).map_err(|reason| {
                     let message = "Connection rejected: too many connections of this cluster \
                                    (federation.security.max_connections_per_cluster).";
                     closing(reason, message.to_owned())
                 })?;
-                uncounted.insert(cluster);
+                uncounted.insert((cluster, now.mono));
             }
             Ok(())
         };
@@ -170,6 +180,7 @@ impl Fabric {
 
     /// One STATUS for all links; kin need it less often.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.end_silent_links(now, out);
         let bytes = self.own_status(now);
         let to_kin = self.kin.status_due(self.active_clients, gossip_interval(&self.own), now);
         let mut to: Vec<LinkId> = Vec::new();
@@ -183,6 +194,19 @@ impl Fabric {
         for link in to {
             self.asked_at.entry(link).or_insert(now.mono);
             out.push(Action::Send { link, bytes: bytes.clone() });
+        }
+    }
+
+    /// Ends links with other clusters over which nothing has come for as long as federation allows.
+    fn end_silent_links(&mut self, now: Now, out: &mut Vec<Action>) {
+        for (link, (cluster, heard)) in &self.counted {
+            let max = self.federation.terms(cluster).silence_seconds_max;
+            let silent = now.mono.saturating_sub(*heard).as_secs_f64();
+            if silent > max {
+                let text = format!("nothing came from {cluster} for {silent:.0} s");
+                refuse(out, Reason::PeerSilent, Some(*link), text);
+                out.push(Action::Close { link: *link, code: CLOSE_NORMAL, reason: "silent" });
+            }
         }
     }
 

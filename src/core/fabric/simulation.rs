@@ -85,7 +85,7 @@ impl World {
                     self.flight.push_back((to, Event::LinkClosed { link: other }));
                 }
             }
-            Action::Dial { url } => {
+            Action::Dial { url, .. } => {
                 let to = self.nodes.iter().position(|m| m.url == url && m.listens && m.fabric.is_some());
                 match to {
                     Some(to) => self.connect(n, to, url),

@@ -266,6 +266,11 @@ impl Membership {
         lost
     }
 
+    /// How many failures in a row at an address are tried again before the pauses grow.
+    pub fn be_patient(&mut self, url: &str, failures: u32) {
+        self.dialling.be_patient(url, failures);
+    }
+
     pub fn dial_failed(&mut self, url: &str, now: Now, chance: &mut Chance) {
         let linked = self.linked_over(url);
         self.dialling.failed(url, linked, now, chance);
