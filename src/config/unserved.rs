@@ -26,7 +26,6 @@ const MISSING: &[Missing] = &[
     missing("federation", Some(("federation.mode", &["strict_isolation"]))),
     missing("dns", Some(("dns.enabled", &["false"]))),
     missing("cache", Some(("cache.enabled", &["false"]))),
-    missing("store", Some(("persistence.mode", &["off", "memory"]))),
     missing("monitoring-history", Some(("monitoring.enabled", &["false"]))),
     missing("diagnostics", None),
     // Trying a call of an idempotent function at another node.

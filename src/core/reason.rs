@@ -96,6 +96,8 @@ reasons! {
     RouteKeyRefused "route_key_refused" "Announced keys were refused: not signed by a known key of that cluster, or of this cluster itself." "A cluster changes its keys by signing the new ones with the old; otherwise set route.security.key.";
     RouteKeysLimit "route_keys_limit" "More route keys were announced than are kept." "Configure the keys that matter in route.security.key.";
     RoutePolicyRefused "route_policy_refused" "A policy does not let a route in or out." "See [[route.policy]].";
+    StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
+    StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
 }
 
 impl Reason {

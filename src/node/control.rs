@@ -157,6 +157,9 @@ impl Hub {
             self.remember_remote_topics(control, delta);
         }
         control.discovery.observe_delta(delta, now);
+        if let Some(keeper) = self.keeper().filter(|_| has_removals(delta)) {
+            keeper.hurry();
+        }
         self.tell_watchers(control, delta, now);
     }
 
@@ -442,6 +445,10 @@ fn choose_endpoint(
     let chosen = choose(reachable, demands, hub.cluster_id())
         .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
     Ok((chosen.cluster.into(), chosen.node.into()))
+}
+
+fn has_removals(delta: &Delta) -> bool {
+    delta.counts().iter().skip(1).step_by(2).any(|(_, count)| *count > 0)
 }
 
 fn upsert_remote(subscriptions: &mut crate::core::pubsub::registry::Subscriptions, topic: &TopicEntry) {

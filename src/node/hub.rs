@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::translate;
@@ -42,6 +43,8 @@ pub struct Hub {
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
     workers: Workers,
+    /// What survives a restart; `None` where nothing does.
+    keeper: Option<Keeper>,
     node_name: Text,
     node_id: Text,
     pub(super) instance_id: Text,
@@ -78,6 +81,7 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+    pub keeper: Option<Keeper>,
 }
 
 /// A connection before it has an outlet; uncounted when dropped.
@@ -118,6 +122,7 @@ impl Hub {
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,
+            keeper: parts.keeper,
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
@@ -151,6 +156,10 @@ impl Hub {
 
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     pub fn node_name(&self) -> &str {

@@ -5,6 +5,7 @@ mod control;
 mod discover;
 mod functions;
 mod hub;
+mod keeper;
 mod memory;
 mod monitoring;
 mod outlet;
@@ -100,6 +101,7 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         async {
             drain(&hub, stop_timeout - workers_grace).await;
             hub.workers().stop(workers_grace).await;
+            keeper::finish(&hub).await;
             true
         },
         async {

@@ -148,8 +148,10 @@ fn told(error: fjall::Error, place: &Path) -> StoreError {
     let io = match &error {
         fjall::Error::Locked => return StoreError::Locked,
         // The disk refused earlier; what it said then was reported then.
-        fjall::Error::Poisoned => return StoreError::System(Other, "the disk refused an earlier write".into()),
-        fjall::Error::Io(io) | fjall::Error::Storage(lsm_tree::Error::Io(io)) => io,
+        fjall::Error::Poisoned => {
+            return StoreError::System(Other, "the disk refused an earlier write".into());
+        }
+        fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) => io,
         _ => return StoreError::Damaged(text),
     };
     match io.kind() {

@@ -12,7 +12,7 @@ mod writer;
 pub use fjall::{DiskSettings, DiskStore, Opened, open, prepare};
 pub use memory::MemoryStore;
 pub use record::{Fault, Kind, decode, encode};
-pub use writer::{Status, Sync, Writer};
+pub use writer::{Reopen, Status, Sync, Writer};
 
 /// What kind of state; each is kept apart from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,10 +144,14 @@ pub fn recover(store: &mut dyn Store, table: Table, kind: Kind) -> Result<Recove
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StoreError::Locked => f.write_str("another process has the store open; stop it or choose another directory"),
+            StoreError::Locked => {
+                f.write_str("another process has the store open; stop it or choose another directory")
+            }
             StoreError::System(kind, text) => {
                 let remedy = match kind {
-                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "make room on the disk",
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                        "make room on the disk"
+                    }
                     std::io::ErrorKind::ReadOnlyFilesystem => "mount it writable or choose another directory",
                     std::io::ErrorKind::PermissionDenied => {
                         "let the user of the node own the directory, or choose another"
@@ -158,7 +162,10 @@ impl std::fmt::Display for StoreError {
             }
             StoreError::Damaged(text) => write!(f, "the store is damaged: {text}"),
             StoreError::Newer(text) => {
-                write!(f, "{text}, which this program does not know; use the newer program or move the store away")
+                write!(
+                    f,
+                    "{text}, which this program does not know; use the newer program or move the store away"
+                )
             }
             StoreError::QueueFull => f.write_str("more waits to be written than may; the disk is too slow"),
             StoreError::Closed => f.write_str("the store is closed"),

@@ -59,7 +59,12 @@ struct Queue {
 }
 
 impl Writer {
-    pub fn start(store: Box<dyn Store>, reopen: Reopen, sync: Sync, queue_bytes_max: usize) -> std::io::Result<Writer> {
+    pub fn start(
+        store: Box<dyn Store>,
+        reopen: Reopen,
+        sync: Sync,
+        queue_bytes_max: usize,
+    ) -> std::io::Result<Writer> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             more: Condvar::new(),
@@ -68,7 +73,8 @@ impl Writer {
         });
         shared.status.bytes.store(store.bytes(), Relaxed);
         let own = shared.clone();
-        let body = move || Thread { shared: own, store: Some(store), reopen, sync, unsynced_since: None }.run();
+        let body =
+            move || Thread { shared: own, store: Some(store), reopen, sync, unsynced_since: None }.run();
         let thread = std::thread::Builder::new().name("store".into()).spawn(body)?;
         Ok(Writer { shared, thread: Mutex::new(Some(thread)) })
     }

@@ -59,6 +59,20 @@ impl Announcer {
         self.next_node.min(self.next_all)
     }
 
+    /// The last date given to an own entry.
+    pub fn dated(&self) -> f64 {
+        self.dated
+    }
+
+    /// Goes on after `floor`, the last date of a former life, where the clock has been set back since. Nobody takes an
+    /// entry of the far future, so that dates stay within what others bear.
+    pub fn resume(&mut self, floor: f64, now: Now) {
+        if floor > now.wall {
+            self.dated = self.dated.max(floor.min(now.wall + SKEW_SECONDS_MAX / 2.0));
+            self.sequence = self.sequence.max((floor * 1000.0) as i64);
+        }
+    }
+
     fn date(&mut self, now: Now) -> f64 {
         self.dated = now.wall.max(self.dated + DATE_STEP);
         self.dated
@@ -283,7 +297,7 @@ impl Fabric {
     }
 
     /// Takes out what reference nodes could not read: they would end the link over it.
-    fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
+    pub(super) fn refuse_unspeakable(&self, delta: &mut Delta, link: Option<LinkId>, out: &mut Vec<Action>) {
         delta.functions.retain(|f| {
             let plain = f.identity.version.0.pre.is_empty();
             if !plain {
@@ -425,7 +439,7 @@ fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Act
 }
 
 /// Refusals of one message, one action for each reason.
-fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
+pub(super) fn told(refused: Vec<(Reason, String)>, link: Option<LinkId>, out: &mut Vec<Action>) {
     let mut by_reason: BTreeMap<Reason, (usize, String)> = BTreeMap::new();
     for (reason, text) in refused {
         by_reason.entry(reason).or_insert((0, text)).0 += 1;

@@ -9,6 +9,7 @@
 mod call;
 mod gossip;
 mod publish;
+mod restore;
 mod seen;
 mod server;
 
@@ -30,6 +31,7 @@ use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
 use publish::Publications;
+pub use restore::Restored;
 
 /// What a node is among others, and its limits.
 #[derive(Debug, Clone)]
@@ -115,6 +117,8 @@ pub enum Event {
     },
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// What was known before a restart; the first event of a node that remembers.
+    Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
     Expelled(Box<Delta>),
     /// The time of `next_deadline` has come.
@@ -269,6 +273,7 @@ impl Fabric {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
             Event::Revised(revision) => self.revise(*revision, now, out),
+            Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),

@@ -10,7 +10,7 @@ mod departure;
 mod dial;
 mod peer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
@@ -52,6 +52,8 @@ pub struct Membership {
     peers: BTreeMap<Text, Peer>,
     departures: Departures,
     dialling: Dialling,
+    /// Peers of a former life, by their ids; dialled until they say goodbye.
+    remembered: BTreeMap<Text, Candidate>,
 }
 
 #[derive(Debug)]
@@ -110,8 +112,15 @@ impl Membership {
             peers: BTreeMap::new(),
             departures: Departures::new(own.goodbye_grace_seconds),
             dialling: Dialling::new(&own),
+            remembered: BTreeMap::new(),
             own,
         }
+    }
+
+    /// Peers of a former life of this node.
+    pub fn remember(&mut self, peers: Vec<Candidate>) {
+        let others = peers.into_iter().filter(|peer| peer.node != self.own.node_id);
+        self.remembered = others.take(REMEMBERED_MAX).map(|peer| (peer.node.clone(), peer)).collect();
     }
 
     /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id), the link leads there
@@ -217,6 +226,7 @@ impl Membership {
             }
         }
         self.dialling.departed(&node);
+        self.remembered.remove(&node);
         Ok(Departed { node, links })
     }
 
@@ -240,8 +250,13 @@ impl Membership {
 
     /// What is to be dialled now; `nodes` are the known nodes of the clusters that may be dialled.
     pub fn dials<'a>(&mut self, nodes: impl Iterator<Item = &'a NodeEntry>, now: Now) -> Vec<Text> {
-        let candidates: Vec<Candidate> =
+        let mut candidates: Vec<Candidate> =
             nodes.filter(|n| n.node_id != self.own.node_id).map(Candidate::of).collect();
+        if !self.remembered.is_empty() {
+            // What the catalog says of a node is younger.
+            let told: BTreeSet<Text> = candidates.iter().map(|c| c.node.clone()).collect();
+            candidates.extend(self.remembered.values().filter(|c| !told.contains(&c.node)).cloned());
+        }
         self.forget(&candidates, now);
         let Membership { peers, links, departures, dialling, .. } = self;
         dialling.due(candidates, now, |node, url| {
@@ -402,6 +417,8 @@ impl Refusal {
 const UNKNOWN_LOAD: f64 = 1000.0;
 /// A lost peer that the catalog does not know either is forgotten after this long.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
+/// Of a former life; more is not needed to find a cluster again.
+pub const REMEMBERED_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests;
