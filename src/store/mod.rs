@@ -30,9 +30,12 @@ pub enum Table {
 /// Changes that are made together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    changes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    changes: Vec<Change>,
     bytes: usize,
 }
+
+/// The record under a key, or its removal.
+type Change = (Table, Vec<u8>, Option<Vec<u8>>);
 
 /// Why the store could not do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Batch {
         self.bytes
     }
 
-    fn changes(&self) -> &[(Table, Vec<u8>, Option<Vec<u8>>)] {
+    fn changes(&self) -> &[Change] {
         &self.changes
     }
 }

@@ -51,9 +51,12 @@ struct Shared {
     status: Status,
 }
 
+/// A batch and who waits for it.
+type Waiting = (Batch, Sender<Result<(), StoreError>>);
+
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Batch, Sender<Result<(), StoreError>>)>,
+    waiting: VecDeque<Waiting>,
     bytes: usize,
     closed: bool,
 }
@@ -154,7 +157,7 @@ impl Thread {
     }
 
     /// All that waits; empty when a sync is due; `None` at the end.
-    fn next(&mut self) -> Option<Vec<(Batch, Sender<Result<(), StoreError>>)>> {
+    fn next(&mut self) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.shared.queue);
         loop {
             if !queue.waiting.is_empty() {
@@ -176,7 +179,7 @@ impl Thread {
         }
     }
 
-    fn write(&mut self, group: &[(Batch, Sender<Result<(), StoreError>>)]) -> Result<(), StoreError> {
+    fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
         if self.store.is_none() {
             self.store = Some((self.reopen)()?);
         }

@@ -90,21 +90,21 @@ fn what_has_expired_does_not_come_back() {
 #[test]
 fn two_nodes_find_each_other_again_without_seeds() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let first = Node::start(&keeping(one.path(), 0, &[], &function("t.one", "")));
-    let second = Node::start(&keeping(two.path(), 0, &[&first], &function("t.two", "")));
+    let first = Node::start(&keeping(one.path(), 0, &[], &function("t.add", "")));
+    let second = Node::start(&keeping(two.path(), 0, &[&first], &function("u.given", "")));
     run(async |_| {
-        stored(&first, "t.two").await;
-        stored(&second, "t.one").await;
+        stored(&first, "u.given").await;
+        stored(&second, "t.add").await;
     });
     let ports = (first.port, second.port);
     kill(first);
     kill(second);
-    let first = Node::start(&keeping(one.path(), ports.0, &[], &function("t.one", "")));
-    let second = Node::start(&keeping(two.path(), ports.1, &[], &function("t.two", "")));
+    let first = Node::start(&keeping(one.path(), ports.0, &[], &function("t.add", "")));
+    let second = Node::start(&keeping(two.path(), ports.1, &[], &function("u.given", "")));
     run(async |_| {
         let (mut a, mut b) = (first.wire().await, second.wire().await);
-        eventually("a call across", async || a.call("t.two", json!([1])).await["error"].is_null()).await;
-        eventually("a call back", async || b.call("t.one", json!([1])).await["error"].is_null()).await;
+        eventually("a call across", async || a.call("u.given", json!([1])).await["error"].is_null()).await;
+        eventually("a call back", async || b.call("t.add", json!([1, 2])).await["error"].is_null()).await;
     });
     first.stop();
     second.stop();
