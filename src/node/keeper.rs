@@ -92,8 +92,10 @@ impl Keeper {
         };
         let mut written = Written::default();
         read(&mut *store, &mut written, &mut kept, now).map_err(|e| fault(&e))?;
-        kept.restored.floor +=
-            if kept.restored.floor > 0.0 { keys.snapshot_interval.as_secs_f64() } else { 0.0 };
+        if kept.restored.floor > now.wall {
+            // The clock was set back; more was dated after the last round.
+            kept.restored.floor += keys.snapshot_interval.as_secs_f64();
+        }
         let sync = match keys.sync {
             PersistenceSync::Commit => Sync::Commit,
             PersistenceSync::Interval => Sync::Every(keys.sync_interval),
