@@ -169,6 +169,9 @@ impl Hub {
             self.remember_remote_topics(control, delta);
         }
         control.discovery.observe_delta(delta, now);
+        if let Some(keeper) = self.keeper().filter(|_| has_removals(delta)) {
+            keeper.hurry();
+        }
         self.tell_watchers(control, delta, now);
     }
 
@@ -496,6 +499,9 @@ fn choose_endpoint(
 
 /// Nodes that a call is tried at, one after the other.
 const NODES_TRIED_MAX: usize = 3;
+fn has_removals(delta: &Delta) -> bool {
+    delta.counts().iter().skip(1).step_by(2).any(|(_, count)| *count > 0)
+}
 
 fn upsert_remote(subscriptions: &mut crate::core::pubsub::registry::Subscriptions, topic: &TopicEntry) {
     let patterns: Vec<&str> = topic.patterns.iter().map(|p| &**p).collect();

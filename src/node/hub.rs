@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::{fabric_settings, translate};
@@ -44,6 +45,8 @@ pub struct Hub {
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
     workers: Workers,
+    /// What survives a restart; `None` where nothing does.
+    keeper: Option<Keeper>,
     node_name: Text,
     node_id: Text,
     pub(super) instance_id: Text,
@@ -80,6 +83,7 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+    pub keeper: Option<Keeper>,
 }
 
 /// A connection before it has an outlet; uncounted when dropped.
@@ -125,6 +129,7 @@ impl Hub {
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,
+            keeper: parts.keeper,
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
@@ -158,6 +163,10 @@ impl Hub {
 
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     pub fn node_name(&self) -> &str {

@@ -10,6 +10,7 @@ use smol::{Executor, Timer};
 use super::control::{self, Control};
 use super::functions::{Local, LocalFunction, LocalFunctions};
 use super::hub::{Hub, Parts, lock};
+use super::keeper::{self, Keeper};
 use super::policy_file::{Kept, PolicyFile};
 use super::route_keys::{self, RouteKeys};
 use super::{discover, fabric_settings, monitoring, serve, translate};
@@ -54,6 +55,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     let settings = Arc::new(loaded.settings.clone());
     let clock = Clock::start();
     let (policy_file, kept_policy) = kept_policy(&loaded)?;
+    let (keeper, kept) = Keeper::open(&settings, clock.now())?;
     let tls = load_tls(&settings)?;
     let main = bind_main(&settings)?;
     let mut listeners = vec![main];
@@ -122,10 +124,12 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         control,
         functions: table,
         workers,
+        keeper,
     });
     // Set once, here.
     let _ = noted.set(Arc::downgrade(&hub));
 
+    hub.restore(kept);
     hub.control(Event::LocalFunctions(functions.iter().map(|f| (**f).clone()).collect()));
     {
         let mut control = lock(&hub.control);
@@ -140,6 +144,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
             .spawn(route_keys::refresh(source, interval, move |keys| told.provide_route_keys(keys)))
             .detach();
     }
+    executor.spawn(keeper::keep(hub.clone())).detach();
     write_port_file("listen.port_file", &settings.listen.port_file, port)?;
     if let Some(listener) = &watched {
         let port = listener.local_addr().port();

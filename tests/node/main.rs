@@ -9,6 +9,7 @@ mod logs;
 mod monitoring;
 mod peering;
 mod pubsub;
+mod restart;
 mod rpc;
 mod signals;
 mod start;

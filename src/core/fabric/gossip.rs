@@ -61,6 +61,20 @@ impl Announcer {
         self.next_node.min(self.next_all)
     }
 
+    /// The last date given to an own entry.
+    pub fn dated(&self) -> f64 {
+        self.dated
+    }
+
+    /// Goes on after `floor`, the last date of a former life, where the clock has been set back since. Nobody takes an
+    /// entry of the far future, so that dates stay within what others bear.
+    pub fn resume(&mut self, floor: f64, now: Now) {
+        if floor > now.wall {
+            self.dated = self.dated.max(floor.min(now.wall + SKEW_SECONDS_MAX / 2.0));
+            self.sequence = self.sequence.max((floor * 1000.0) as i64);
+        }
+    }
+
     fn date(&mut self, now: Now) -> f64 {
         self.dated = now.wall.max(self.dated + DATE_STEP);
         self.dated

@@ -10,6 +10,7 @@ mod call;
 mod gossip;
 mod kin;
 mod publish;
+mod restore;
 mod routing;
 mod seen;
 mod server;
@@ -40,6 +41,7 @@ use call::Calls;
 use gossip::Announcer;
 use kin::Kin;
 use publish::Publications;
+pub use restore::Restored;
 pub use trace::{Decision, Trace, TracedRoute};
 
 /// What a node is among others, and its limits.
@@ -177,6 +179,8 @@ pub enum Event {
     LastKnown(Vec<Candidate>),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// What was known before a restart; the first event of a node that remembers.
+    Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
     Expelled(Box<Delta>),
     /// The time of `next_deadline` has come.
@@ -368,6 +372,7 @@ impl Fabric {
             }
             Event::LastKnown(nodes) => self.remember(nodes),
             Event::Revised(revision) => self.revise(*revision, now, out),
+            Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),

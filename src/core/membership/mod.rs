@@ -13,7 +13,7 @@ mod peer;
 mod roster;
 mod swim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
@@ -58,6 +58,8 @@ pub struct Membership {
     peers: BTreeMap<Text, Peer>,
     departures: Departures,
     dialling: Dialling,
+    /// Peers of a former life, by their ids; dialled until they say goodbye.
+    remembered: BTreeMap<Text, Candidate>,
 }
 
 #[derive(Debug)]
@@ -116,8 +118,15 @@ impl Membership {
             peers: BTreeMap::new(),
             departures: Departures::new(own.goodbye_grace_seconds),
             dialling: Dialling::new(&own),
+            remembered: BTreeMap::new(),
             own,
         }
+    }
+
+    /// Peers of a former life of this node.
+    pub fn remember(&mut self, peers: Vec<Candidate>) {
+        let others = peers.into_iter().filter(|peer| peer.node != self.own.node_id);
+        self.remembered = others.take(REMEMBERED_MAX).map(|peer| (peer.node.clone(), peer)).collect();
     }
 
     /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id), the link leads there
@@ -250,6 +259,7 @@ impl Membership {
             }
         }
         self.dialling.departed(&node);
+        self.remembered.remove(&node);
         Ok(Departed { node, links })
     }
 
@@ -276,7 +286,8 @@ impl Membership {
         self.dialling.failed(url, linked, now, chance);
     }
 
-    /// What is to be dialled now: seeds, and `candidates`. No link is wanted with the nodes that are `needless`.
+    /// What is to be dialled now: seeds, `candidates`, and peers of a former life. No link is wanted with the nodes that
+    /// are `needless`.
     pub fn dials(
         &mut self,
         mut candidates: Vec<Candidate>,
@@ -284,6 +295,11 @@ impl Membership {
         now: Now,
     ) -> Vec<Text> {
         candidates.retain(|c| c.node != self.own.node_id);
+        if !self.remembered.is_empty() {
+            // What the catalog says of a node is younger.
+            let told: BTreeSet<Text> = candidates.iter().map(|c| c.node.clone()).collect();
+            candidates.extend(self.remembered.values().filter(|c| !told.contains(&c.node)).cloned());
+        }
         self.forget(&candidates, now);
         let Membership { peers, links, departures, dialling, .. } = self;
         dialling.due(candidates, now, |node, url| {
@@ -460,6 +476,8 @@ impl Refusal {
 const UNKNOWN_LOAD: f64 = 1000.0;
 /// A lost peer that the catalog does not know either is forgotten after this long.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
+/// Of a former life; more is not needed to find a cluster again.
+pub const REMEMBERED_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests;
