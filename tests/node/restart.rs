@@ -77,7 +77,9 @@ fn what_has_expired_does_not_come_back() {
         format!("[node]\ncluster_id = \"c\"\n[fabric]\ncatalog_ttl = \"2s\"\n{}", function("t.short", ""));
     let other = Node::start(&short);
     // Nodes of one program keep each other's leases, each for as long as its own.
-    let node = Node::start(&keeping(place.path(), 0, &[&other], "[fabric]\ncatalog_ttl = \"2s\"\n"));
+    let keeping_short =
+        keeping(place.path(), 0, &[&other], "").replace("[fabric]\n", "[fabric]\ncatalog_ttl = \"2s\"\n");
+    let node = Node::start(&keeping_short);
     run(async |_| stored(&node, "t.short").await);
     kill(other);
     kill(node);
