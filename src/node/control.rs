@@ -51,8 +51,9 @@ pub struct Control {
     pub(super) route_keys: RouteKeys,
     /// Whom this node trusts when it dials TLS.
     pub(super) trust: Option<Arc<TlsTrust>>,
-    /// Wakes the timer when the next deadline has moved.
+    /// Wakes the timer where the next deadline comes before that.
     moved: Sender<()>,
+    timer_set_for: Option<Duration>,
     last_request: u64,
     /// Makes request ids of this start unlike those of any other.
     instance_id: Text,
@@ -84,10 +85,28 @@ impl Control {
             waiting: BTreeMap::new(),
             trust,
             moved,
+            timer_set_for: None,
             last_request: 0,
             instance_id,
         };
         (control, receiver)
+    }
+}
+
+impl Control {
+    /// When something is to be done without any event.
+    fn next_deadline(&self) -> Option<Duration> {
+        let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Wakes the timer if it would come too late. One that is set for an earlier time looks then, and is set again.
+    pub(super) fn mind_the_timer(&self) {
+        let is_late = |next| self.timer_set_for.is_none_or(|set_for| next < set_for);
+        if self.next_deadline().is_some_and(is_late) {
+            // Full means that the timer is about to look anyway.
+            let _ = self.moved.try_send(());
+        }
     }
 }
 
@@ -101,19 +120,23 @@ impl Hub {
 
     /// The same for callers that hold the lock.
     pub(super) fn control_locked(self: &Arc<Self>, control: &mut Control, event: Event, now: Now) {
-        let before = control.fabric.next_deadline();
         let mut actions = Vec::new();
         control.fabric.handle(event, now, &mut actions);
-        for action in actions {
-            self.perform(control, action, now);
+        // What a function that answers at once says is told before anything else happens.
+        let mut answered = Vec::new();
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                answered.extend(self.perform(control, action, now));
+            }
+            for event in answered.drain(..) {
+                control.fabric.handle(event, now, &mut actions);
+            }
         }
-        if control.fabric.next_deadline() != before {
-            // Full means that the timer is about to look anyway.
-            let _ = control.moved.try_send(());
-        }
+        control.mind_the_timer();
     }
 
-    fn perform(self: &Arc<Self>, control: &mut Control, action: Action, now: Now) {
+    /// Does what the fabric wants; the answer is what has happened by it already.
+    fn perform(self: &Arc<Self>, control: &mut Control, action: Action, now: Now) -> Option<Event> {
         match action {
             Action::Send { link, bytes } => {
                 if let Some(outlet) = self.outlet(ConnectionId(link.0)) {
@@ -130,6 +153,12 @@ impl Hub {
                 self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
+                if let Some(outcome) = request::echo_for_peer(self, &execution) {
+                    if let Err(error) = &outcome {
+                        self.count_error(error);
+                    }
+                    return Some(Event::CallDone { execution: execution.execution, outcome });
+                }
                 let id = execution.execution;
                 control.executing.insert(id, self.executor.spawn(execute(self.clone(), execution)));
             }
@@ -161,6 +190,7 @@ impl Hub {
             }
             Action::Log { level, text } => log::log!(level, "{text}"),
         }
+        None
     }
 
     /// Tells the data path and the watchers what is new.
@@ -380,8 +410,9 @@ impl Drop for CancelCall {
 pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
     loop {
         let deadline = {
-            let control = lock(&hub.control);
-            [control.fabric.next_deadline(), control.discovery.next_timeout()].into_iter().flatten().min()
+            let mut control = lock(&hub.control);
+            control.timer_set_for = control.next_deadline();
+            control.timer_set_for
         };
         let due = async {
             match deadline {

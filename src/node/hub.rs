@@ -32,12 +32,14 @@ use crate::core::time::Now;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
+use crate::drive::deadlines::Deadlines;
 use crate::drive::worker::Workers;
 use crate::wire::client::{Publish, write};
 
 /// See the module.
 pub struct Hub {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     started_at: f64,
     pub counters: Counters,
     pub executor: Arc<Executor<'static>>,
@@ -75,6 +77,7 @@ pub struct Hub {
 /// What a hub is made of.
 pub struct Parts {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     pub executor: Arc<Executor<'static>>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
@@ -124,6 +127,7 @@ impl Hub {
         Arc::new(Hub {
             started_at: parts.clock.now().wall - parts.clock.now().mono.as_secs_f64(),
             clock: parts.clock,
+            deadlines: parts.deadlines,
             counters: Counters::default(),
             executor: parts.executor,
             control: Mutex::new(parts.control),

@@ -19,6 +19,7 @@ use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, Transpo
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
+use crate::drive::deadlines::Deadlines;
 use crate::drive::link::Protocol;
 use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
 use crate::drive::tls::{TlsIdentity, TlsTrust};
@@ -114,8 +115,11 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         }
     });
     let table = local_functions(&node_id, &control.discovery, &workers);
+    let (deadlines, waking) = Deadlines::new(clock.clone());
+    executor.spawn(waking).detach();
     let hub = Hub::new(Parts {
         clock,
+        deadlines,
         executor: executor.clone(),
         settings: settings.clone(),
         node_id: node_id.clone(),
