@@ -397,12 +397,10 @@ fn bad_gossip_has_its_reason_and_the_link_lives_on() {
     assert_eq!(lone.refused(Reason::GossipMalformed), 1);
     lone.gossip(1, "ws://b:1", "news_of_tomorrow", json!({}));
     assert_eq!(lone.refused(Reason::GossipUnknownKind), 1);
+    lone.gossip(1, "ws://b:1", "catalog_update", json!({}));
     lone.messages -= 1;
     lone.gossip(1, "ws://b:1", "catalog_update", json!({}));
-    let again = lone.messages - 1;
-    lone.messages = again;
-    lone.gossip(1, "ws://b:1", "catalog_update", json!({}));
-    assert_eq!(lone.refused(Reason::MessageRepeated), 1 + 1);
+    assert_eq!(lone.refused(Reason::MessageRepeated), 1);
     let old = json!({"role": "fabric-gossip", "payload": {"message_id": "old", "message_type": "catalog_update",
         "sender_id": "ws://b:1", "payload": {}, "expires_at": WALL - 400.0}});
     lone.say(1, old.to_string().into());
