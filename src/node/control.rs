@@ -64,7 +64,7 @@ type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
 
 impl Control {
     pub fn new(
-        fabric: Fabric,
+        mut fabric: Fabric,
         discovery: Discovery,
         local: LocalNode,
         policy_file: Option<PolicyFile>,
@@ -72,6 +72,7 @@ impl Control {
         instance_id: Text,
     ) -> (Control, Receiver<()>) {
         let (moved, receiver) = bounded(1);
+        fabric.set_admission(discovery.policy().clone());
         let summaries = discovery.summary_patterns().iter().map(|text| Pattern::parse(text)).collect();
         let control = Control {
             fabric,

@@ -410,7 +410,7 @@ impl Fabric {
         let (cluster, ttl) = (self.cluster_id().clone(), self.own.catalog_ttl_seconds);
         let nodes = BTreeSet::from([node.clone()]);
         let gone = self.catalog.replace(&cluster, &nodes, Delta::default(), now.wall, ttl).changed;
-        self.told_by.remove(node);
+        self.told_by.remove(&cluster, node);
         self.routes.border_lost(node, now);
         self.look_around = true;
         if !gone.is_empty() {
@@ -488,7 +488,7 @@ impl Fabric {
 
     /// Whether news of a node came here from another peer that goes on telling.
     fn comes_otherwise(&self, node: &Text, peer: &Text) -> bool {
-        let first = self.told_by.get(node).filter(|first| *first != peer);
+        let first = self.told_by.of(self.cluster_id(), node).filter(|first| **first != **peer);
         first.is_some_and(|first| !self.kin.quiet.contains(first) && self.membership.link_to(first).is_some())
     }
 
@@ -513,9 +513,7 @@ impl Fabric {
             self.kin.roster.learn(node, *version);
             self.kin.swim.clear(node);
             self.kin.last_known.remove(node);
-            if self.told_by.get(node) != Some(peer) {
-                self.told_by.insert(node.clone(), peer.clone());
-            }
+            self.told_by.add(&cluster, node, peer);
         }
         self.look_around = true;
         if !applied.changed.is_empty() {

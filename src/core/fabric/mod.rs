@@ -27,6 +27,7 @@ use serde_json::value::RawValue;
 use super::catalog::{
     Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
 };
+use super::discovery::Policy;
 use super::error::CallError;
 use super::federation::{self, Federation, LinkFacts};
 use super::link_state::{self, LinkState};
@@ -286,6 +287,8 @@ pub struct Fabric {
     calls: Calls,
     publications: Publications,
     federation: Federation,
+    /// Which clusters may announce what.
+    admission: Policy,
     routes: Routes,
     trust: Trust,
     link_state: LinkState,
@@ -302,7 +305,9 @@ pub struct Fabric {
     waiting_for_route: authority::Waiting,
     kin: Kin,
     /// For nodes without a link: the peer that told of them last.
-    told_by: BTreeMap<Text, Text>,
+    told_by: way::Tellers,
+    /// That many are remembered before those that the catalog has forgotten are too.
+    tellers_max: usize,
     active_clients: i64,
     /// Messages of peers, as a STATUS tells of them.
     counters: Counters,
@@ -324,6 +329,7 @@ impl Fabric {
             calls: Calls::new(own.calls_max),
             publications: Publications::new(),
             federation: Federation::new(own.bridging.federation.clone()),
+            admission: Policy::default(),
             routes: Routes::new(own.bridging.route.clone(), own.bridging.route_rules.clone()),
             trust: Trust::new(own.bridging.trust.clone(), now),
             link_state: LinkState::new(own.bridging.link_state.clone()),
@@ -334,7 +340,8 @@ impl Fabric {
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
             kin: Kin::new(&own, now),
-            told_by: BTreeMap::new(),
+            told_by: way::Tellers::default(),
+            tellers_max: TELLERS_MIN,
             active_clients: 0,
             counters: Counters::default(),
             next_status: now.mono,
@@ -437,6 +444,12 @@ impl Fabric {
         &self.federation
     }
 
+    /// Namespace policy on entries of other clusters, from now on. What is in the catalog already is for
+    /// [`Event::Expelled`] to take out.
+    pub fn set_admission(&mut self, policy: Policy) {
+        self.admission = policy;
+    }
+
     pub fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -460,13 +473,16 @@ impl Fabric {
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
+            let own = self.cluster_id().clone();
             let functions = gone.function_removals.iter().map(|k| (&k.cluster_id, &k.node_id));
             for (cluster, node) in
                 gone.node_removals.iter().map(|k| (&k.cluster_id, &k.node_id)).chain(functions)
             {
                 if self.catalog.node(cluster, node).is_none() {
-                    self.told_by.remove(node);
-                    self.routes.border_lost(node, now);
+                    self.told_by.remove(cluster, node);
+                    if *cluster == own {
+                        self.routes.border_lost(node, now);
+                    }
                 }
             }
             out.push(Action::CatalogChanged(Box::new(gone)));
@@ -553,10 +569,14 @@ impl Fabric {
             keys,
         } = revision;
         self.federation.revise(federation);
+        let plain = LinkFacts::default();
         for (node, peer) in self.membership.connected() {
-            if self.federation.may_meet(&peer.cluster_id, Some(node)).is_err() {
-                let close = |link| Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" };
-                out.extend(peer.links().map(close));
+            for link in peer.links() {
+                let facts = self.facts.get(&link).unwrap_or(&plain);
+                if let Err(refusal) = self.federation.admits(&peer.cluster_id, Some(node), facts) {
+                    refuse(out, refusal.reason, Some(link), refusal.message);
+                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" });
+                }
             }
         }
         for route in self.routes.revise(route_rules) {
@@ -698,8 +718,12 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// Nodes of one other cluster that are dialled though nobody configured them.
 const FOREIGN_NODES_DIALLED: usize = 2;
+/// Who told of which node is looked through when there are more of them.
+const TELLERS_MIN: usize = 1024;
 /// Leases are looked at this much after their end.
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 
+#[cfg(test)]
+mod clusters;
 #[cfg(test)]
 mod simulation;

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
-use super::seen::Seen;
+use super::seen::{Seen, is_bounded};
 use super::way::{Hop, Visited};
 use super::*;
 use crate::core::catalog::Kind;
@@ -136,6 +136,14 @@ impl Fabric {
             let text = format!("{cluster} publishes on {}", &*publication.topic);
             return refuse(out, reason, Some(link), text);
         }
+        let source = message.headers.source_cluster.as_deref().filter(|source| !source.is_empty());
+        if let Some(source) = source.filter(|source| self.may_speak(cluster, source).is_err()) {
+            let text = format!("{cluster} publishes on {} in the name of {source}", &*publication.topic);
+            return refuse(out, Reason::NotEntitled, Some(link), text);
+        }
+        if !is_bounded(&[&publication.message_id], &[]) {
+            return refuse(out, Reason::BadRequest, Some(link), "a publication whose id is too long");
+        }
         if !self.publications.seen.add(&publication.message_id) {
             return refuse(out, Reason::MessageRepeated, Some(link), "");
         }
@@ -172,7 +180,7 @@ impl Fabric {
         let mut hops: BTreeMap<Hop, Relay> = BTreeMap::new();
         let mut served: BTreeSet<&str> = BTreeSet::new();
         for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
-            if let Some(link) = self.membership.link_to(node) {
+            if let Some(link) = self.linked(cluster, node) {
                 hops.entry((node.clone(), link)).or_default();
                 continue;
             }

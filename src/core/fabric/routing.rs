@@ -317,12 +317,13 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) {
         let Some(peer) = self.membership.speaker(link).cloned() else { return };
-        let Some(mut delta) = self.waiting_for_route.take(speaker, cluster) else { return };
-        self.refuse_unentitled((speaker, &peer), &mut delta, link, now, out);
-        self.refuse_unspeakable(&mut delta, Some(link), out);
-        if let Some(changed) = self.take_in(delta, &peer, &peer, link, now, out) {
-            let to = self.listeners(&[&peer], now);
-            self.say(changed, "", true, &to, now, out);
+        for mut delta in self.waiting_for_route.take(speaker, cluster) {
+            self.refuse_unentitled((speaker, &peer), &mut delta, link, now, out);
+            self.refuse_unspeakable(&mut delta, Some(link), out);
+            if let Some(changed) = self.take_in(delta, &peer, &peer, link, now, out) {
+                let to = self.listeners(&[&peer], now);
+                self.say(changed, "", true, &to, now, out);
+            }
         }
     }
 

@@ -27,11 +27,16 @@ impl Fabric {
         }
         let own_cluster = &self.own.membership.cluster_id;
         let catalog = &self.catalog;
-        let knows = |node: &str| catalog.node(own_cluster, node).is_some();
+        // Only members of this cluster are believed before their STATUS, and none with the certificate of another.
+        let federation = &self.federation;
+        let knows = |node: &str, is_peer: bool| {
+            (is_peer || catalog.node(own_cluster, node).is_some())
+                && federation.admits(own_cluster, Some(node), &facts).is_ok()
+        };
         self.look_around = true;
         let we_dialled = dialled.is_some();
-        self.facts.insert(link, facts);
         let arrival = self.membership.opened(link, dialled, knows, now);
+        self.facts.insert(link, facts);
         if we_dialled {
             self.say_status(link, now, out);
         }
@@ -105,6 +110,13 @@ impl Fabric {
 
     /// The federation policy on a STATUS, on whichever side dialled, and what membership makes of it.
     fn admitted(&mut self, link: LinkId, status: &Status, now: Now) -> Result<Arrival, Refusal> {
+        if self.is_taken(status) {
+            let message = format!(
+                "Connection rejected: {} is a node of another cluster than '{}'.",
+                &*status.server_url, &*status.cluster_id
+            );
+            return Err(Refusal { reason: Reason::NotEntitled, message, closes: true });
+        }
         let plain = LinkFacts::default();
         let facts = self.facts.get(&link).unwrap_or(&plain);
         let (federation, counted) = (&mut self.federation, &mut self.counted);
@@ -128,6 +140,15 @@ impl Fabric {
         self.membership.status(link, status, admits, now)
     }
 
+    /// Whether a STATUS of another cluster names a node of ours, or one that is linked with us as a node of a third.
+    fn is_taken(&self, status: &Status) -> bool {
+        let (node, cluster) = (&*status.server_url, &*status.cluster_id);
+        let linked_elsewhere = self.membership.peer(node).is_some_and(|peer| {
+            peer.report.is_some() && peer.links().next().is_some() && *peer.cluster_id != *cluster
+        });
+        self.is_foreign(cluster) && (linked_elsewhere || self.catalog.node(self.cluster_id(), node).is_some())
+    }
+
     pub(super) fn goodbye(
         &mut self,
         link: LinkId,
@@ -148,8 +169,8 @@ impl Fabric {
                     self.fail_calls_over(link, now, out);
                     out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "goodbye" });
                 }
-                self.withdraw_node(&departed.node, now, out);
                 if let Some(cluster) = cluster {
+                    self.withdraw_node(&cluster, &departed.node, now, out);
                     self.peer_lost(&cluster, now, out);
                 }
                 self.look_around = true;
@@ -172,7 +193,11 @@ impl Fabric {
             if let Some(at) = self.asked_at.remove(&link) {
                 self.membership.measured(link, now.mono.saturating_sub(at));
             }
-            if let Some(arrival) = self.membership.acknowledged(link) {
+            let plain = LinkFacts::default();
+            let facts = self.facts.get(&link).unwrap_or(&plain);
+            let own_cluster = &self.own.membership.cluster_id;
+            let admits = |node: &str| self.federation.admits(own_cluster, Some(node), facts).is_ok();
+            if let Some(arrival) = self.membership.acknowledged(link, admits) {
                 self.arrived(link, &arrival, now, out);
             }
         }

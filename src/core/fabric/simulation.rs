@@ -226,11 +226,11 @@ impl World {
     }
 }
 
-fn url(n: usize) -> Text {
+pub(super) fn url(n: usize) -> Text {
     format!("ws://node-{n}:{}", 9000 + n).into()
 }
 
-fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
+pub(super) fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     Settings {
         membership: membership::Settings {
             node_id: url(n),
@@ -261,7 +261,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     }
 }
 
-fn function(name: &str) -> FunctionEntry {
+pub(super) fn function(name: &str) -> FunctionEntry {
     let identity = Identity {
         name: name.into(),
         function_id: name.into(),

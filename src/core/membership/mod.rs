@@ -129,18 +129,22 @@ impl Membership {
         self.remembered = others.take(REMEMBERED_MAX).map(|peer| (peer.node.clone(), peer)).collect();
     }
 
-    /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id), the link leads there
-    /// from the start.
+    /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id, and whether it is or was
+    /// a peer of the own cluster), the link leads there from the start.
     pub fn opened(
         &mut self,
         link: LinkId,
         dialled: Option<Text>,
-        knows: impl Fn(&str) -> bool,
+        knows: impl Fn(&str, bool) -> bool,
         now: Now,
     ) -> Option<Arrival> {
         let node = dialled.as_ref().map(|url| self.dialling.opened(url, link, now));
         self.links.insert(link, Link { dialled, node: None, instance: None, opened_at: now.mono });
-        let node = node.filter(|n| *n != self.own.node_id && (self.peers.contains_key(n) || knows(n)))?;
+        let node = node.filter(|n| {
+            let peer = self.peers.get(n);
+            let elsewhere = peer.is_some_and(|p| p.cluster_id != self.own.cluster_id);
+            *n != self.own.node_id && !elsewhere && knows(n, peer.is_some())
+        })?;
         Some(self.bind(link, node))
     }
 
@@ -213,9 +217,14 @@ impl Membership {
     }
 
     /// The other end of a dialled link acknowledged our STATUS: it is who we dialled, if it has not said otherwise.
-    pub fn acknowledged(&mut self, link: LinkId) -> Option<Arrival> {
+    /// `admits` is the policy on such a member of the own cluster; those of others must say who they are.
+    pub fn acknowledged(&mut self, link: LinkId, admits: impl Fn(&str) -> bool) -> Option<Arrival> {
         let known = self.links.get(&link)?;
         let node = known.dialled.clone().filter(|n| *n != self.own.node_id && known.node.is_none())?;
+        let elsewhere = self.peers.get(&node).is_some_and(|p| p.cluster_id != self.own.cluster_id);
+        if elsewhere || !admits(&node) {
+            return None;
+        }
         Some(self.bind(link, node))
     }
 
