@@ -117,6 +117,7 @@ reasons! {
     RoutesLimitCut "routes_limit_cut" "A link was cut because a neighbour announced more routes than limits.routes_per_neighbor." "Raise the limit if the routes are wanted, or choose another limits.routes_action.";
     EntryUnrouted "entry_unrouted" "An entry of a cluster to which its sender has announced no accepted route; it waits for one." "Nothing, unless it goes on: then see [[route.policy]] for why the route is refused.";
     LinkStateNotFromOrigin "link_state_not_from_origin" "A cluster spoke of the links of a neighbour of ours, which speaks for itself." "Nothing where nodes pass gossip on as it is; otherwise look at the cluster that the log names.";
+    MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
 }
 
 impl Reason {
@@ -139,6 +140,7 @@ impl Reason {
                 | Reason::RoutePathLoop
                 | Reason::EntryUnrouted
                 | Reason::LinkStateNotFromOrigin
+                | Reason::MessageEarly
         )
     }
 

@@ -7,6 +7,7 @@
 
 mod authority;
 mod call;
+mod early;
 mod gossip;
 mod publish;
 mod routing;
@@ -281,6 +282,7 @@ pub struct Fabric {
     /// The clusters that each neighbour cluster has been told a route to.
     exported: BTreeMap<Text, BTreeSet<Text>>,
     waiting_for_route: authority::Waiting,
+    early: early::Early,
     /// For nodes without a link: the peer that told of them last.
     told_by: BTreeMap<Text, Text>,
     active_clients: i64,
@@ -313,6 +315,7 @@ impl Fabric {
             asked_at: BTreeMap::new(),
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
+            early: early::Early::default(),
             told_by: BTreeMap::new(),
             active_clients: 0,
             counters: Counters::default(),
@@ -460,19 +463,27 @@ impl Fabric {
             _ => self.counters.other_messages += 1,
         }
         match frame {
-            Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
-            Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
-            Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),
-            Ok(Frame::Message(message)) => self.fabric_message(link, &message, bytes, now, out),
-            Ok(Frame::Answer(answer)) => self.answer(link, &answer, now, out),
-            Ok(Frame::Other(role, u)) => {
+            Ok(frame) => self.frame(link, frame, bytes, now, out),
+            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
+        }
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        let is_known = self.membership.speaker(link).is_some();
+        match frame {
+            Frame::Status(status, u) => self.status(link, &status, u, now, out),
+            Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
+            Frame::Gossip(_) | Frame::Message(_) if !is_known => self.early(link, bytes, now, out),
+            Frame::Gossip(gossip) => self.gossip(link, &gossip, now, out),
+            Frame::Message(message) => self.fabric_message(link, &message, bytes, now, out),
+            Frame::Answer(answer) => self.answer(link, &answer, now, out),
+            Frame::Other(role, u) => {
                 let text = format!("Invalid RPC request role: {}", &*role);
                 if !self.membership.is_dialled(link) {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
             }
-            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
         }
     }
 
