@@ -120,6 +120,7 @@ reasons! {
     RumoursLimit "rumours_limit" "A node of the own cluster sent more membership messages in one gossip interval than a cluster of its size needs." "Look at that node; it floods or is confused.";
     StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
     StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
+    MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
 }
 
 impl Reason {
@@ -142,6 +143,7 @@ impl Reason {
                 | Reason::RoutePathLoop
                 | Reason::EntryUnrouted
                 | Reason::LinkStateNotFromOrigin
+                | Reason::MessageEarly
         )
     }
 

@@ -260,7 +260,7 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) {
         let Some(peer) = self.membership.speaker(link).cloned() else {
-            return refuse(out, Reason::NotEntitled, Some(link), "a message before an accepted STATUS");
+            return;
         };
         let headers = &message.headers;
         let source = headers.source_cluster.as_deref().unwrap_or_default();

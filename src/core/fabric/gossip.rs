@@ -230,7 +230,7 @@ impl Fabric {
 
     pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
         let Some(peer) = self.membership.speaker(link).cloned() else {
-            return refuse(out, Reason::NotEntitled, Some(link), "gossip before an accepted STATUS");
+            return;
         };
         if *gossip.sender_id != *peer {
             let text = format!("{peer} sends gossip as {}", &*gossip.sender_id);

@@ -7,6 +7,7 @@
 
 mod authority;
 mod call;
+mod early;
 mod gossip;
 mod kin;
 mod publish;
@@ -304,6 +305,7 @@ pub struct Fabric {
     exported: BTreeMap<Text, BTreeSet<Text>>,
     waiting_for_route: authority::Waiting,
     kin: Kin,
+    early: early::Early,
     /// For nodes without a link: the peer that told of them last.
     told_by: way::Tellers,
     /// That many are remembered before those that the catalog has forgotten are too.
@@ -340,6 +342,7 @@ impl Fabric {
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
             kin: Kin::new(&own, now),
+            early: early::Early::default(),
             told_by: way::Tellers::default(),
             tellers_max: TELLERS_MIN,
             active_clients: 0,
@@ -526,19 +529,27 @@ impl Fabric {
             _ => self.counters.other_messages += 1,
         }
         match frame {
-            Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
-            Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
-            Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),
-            Ok(Frame::Message(message)) => self.fabric_message(link, &message, bytes, now, out),
-            Ok(Frame::Answer(answer)) => self.answer(link, &answer, now, out),
-            Ok(Frame::Other(role, u)) => {
+            Ok(frame) => self.frame(link, frame, bytes, now, out),
+            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
+        }
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        let is_known = self.membership.speaker(link).is_some();
+        match frame {
+            Frame::Status(status, u) => self.status(link, &status, u, now, out),
+            Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
+            Frame::Gossip(_) | Frame::Message(_) if !is_known => self.early(link, bytes, now, out),
+            Frame::Gossip(gossip) => self.gossip(link, &gossip, now, out),
+            Frame::Message(message) => self.fabric_message(link, &message, bytes, now, out),
+            Frame::Answer(answer) => self.answer(link, &answer, now, out),
+            Frame::Other(role, u) => {
                 let text = format!("Invalid RPC request role: {}", &*role);
                 if !self.membership.is_dialled(link) {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
             }
-            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
         }
     }
 

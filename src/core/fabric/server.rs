@@ -49,6 +49,7 @@ impl Fabric {
         self.look_around = true;
         let cluster = self.membership.cluster_of(link).cloned();
         self.facts.remove(&link);
+        self.drop_early(link, out);
         self.asked_at.remove(&link);
         if let Some((cluster, _)) = self.counted.remove(&link) {
             self.federation.closed(&cluster);
@@ -90,12 +91,14 @@ impl Fabric {
                     out.push(Action::Send { link, bytes: Answer::accepted("STATUS", u) });
                 }
                 self.arrived(link, &arrival, now, out);
+                self.take_early(link, now, out);
             }
             Err(refusal) => {
                 if dialled {
                     self.membership.turned_away(link);
                 }
                 if refusal.closes {
+                    self.drop_early(link, out);
                     // Nothing that is still on its way is believed.
                     let cluster = self.membership.cluster_of(link).cloned();
                     self.membership.disown(link, now);

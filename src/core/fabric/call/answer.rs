@@ -119,8 +119,9 @@ impl Fabric {
         }
     }
 
-    /// Sends an answer on the link of its request, or on another one to that peer, or where there is none on another way
-    /// to the node that asked. False if it is too large for any.
+    /// Sends an answer to the peer that the request came from, on a link that we dialled if there is one: a reference
+    /// node sends requests on links that it never reads. Otherwise on the link of the request, or where there is none on
+    /// another way to the node that asked. False if it is too large for any.
     fn send_back(
         &mut self,
         first: LinkId,
@@ -130,7 +131,9 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) -> bool {
         let alive = self.membership.speaker(first) == Some(peer);
-        let links = alive.then_some(first).into_iter().chain(self.membership.link_to(peer));
+        let youngest = self.membership.link_to(peer);
+        let dialled = youngest.filter(|link| self.membership.is_dialled(*link));
+        let links = dialled.into_iter().chain(alive.then_some(first)).chain(youngest);
         let mut links: Vec<LinkId> = links.collect();
         if links.is_empty() {
             let own = self.node_id().clone();
