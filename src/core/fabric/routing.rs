@@ -10,10 +10,10 @@ use serde_json::value::to_raw_value;
 use super::gossip::Listener;
 use super::*;
 use crate::core::link_state::Mode;
-use crate::core::route::{Hearer, Link, Told, Via};
+use crate::core::route::{Change, Hearer, Link, Told, Via};
 use crate::wire::fabric::Gossip;
 use crate::wire::fabric::link_state::LinkStateUpdate;
-use crate::wire::fabric::route::{RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
+use crate::wire::fabric::route::{Path, RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
 
 impl Fabric {
     pub(super) fn route_advertisement(
@@ -45,6 +45,9 @@ impl Fabric {
                 }
                 self.pass_route_on(link, peer, &cluster, gossip, now, out);
                 self.tell_routes(now, out);
+                if taken.change != Change::Prolonged && self.is_link_of_ours(&cluster, &announcement.path) {
+                    self.tell_links(now, out);
+                }
                 self.take_what_waited(link, &cluster, &destination, now, out);
             }
             Err(reason) => {
@@ -77,6 +80,9 @@ impl Fabric {
             Ok(_) => {
                 self.pass_route_on(link, peer, &cluster, gossip, now, out);
                 self.tell_routes(now, out);
+                if self.is_link_of_ours(&cluster, &withdrawal.path) {
+                    self.tell_links(now, out);
+                }
             }
             Err(reason) => {
                 let text = format!("the withdrawal of a route to {destination} of {cluster} from {peer}");
@@ -325,6 +331,11 @@ impl Fabric {
                 self.say(changed, "", true, &to, now, out);
             }
         }
+    }
+
+    /// Whether a route that a node of `cluster` speaks of is a link between ours and a neighbour.
+    fn is_link_of_ours(&self, cluster: &str, path: &Path) -> bool {
+        !self.is_foreign(cluster) && path.hops.len() == 2
     }
 
     fn judge(

@@ -17,6 +17,10 @@ impl Seen {
         Seen { names: BTreeSet::new(), order: VecDeque::new(), max }
     }
 
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
     /// Remembers a name; false if it was known. What is longer than [`NAME_BYTES_MAX`] is to be refused before.
     pub fn add(&mut self, name: &str) -> bool {
         if self.names.contains(name) {

@@ -35,6 +35,12 @@ impl NoWay {
         }
     }
 
+    pub fn of_word(word: &str) -> Option<NoWay> {
+        use NoWay::*;
+        let all = [LoopDetected, HopBudgetExhausted, NoFabricPath, NoPeerForNextHop];
+        all.into_iter().find(|no_way| no_way.word() == word)
+    }
+
     pub fn reason(self) -> Reason {
         match self {
             NoWay::LoopDetected => Reason::RouteLoop,
@@ -99,8 +105,9 @@ impl Fabric {
         if *cluster == **self.cluster_id() {
             return self.hop_within(node, anywhere).is_some();
         }
-        let by_routes = || self.by_routes(cluster, node, anywhere).is_ok();
-        let by_links = || self.link_state.reaches(cluster);
+        let mode = self.link_state.mode();
+        let by_routes = || mode != Mode::Only && self.by_routes(cluster, node, anywhere).is_ok();
+        let by_links = || mode != Mode::Disabled && self.link_state.reaches(cluster);
         self.is_bridging()
             && (self.gateway(cluster, (cluster, node), anywhere).is_some() || by_links() || by_routes())
     }

@@ -18,8 +18,11 @@ pub(super) fn call_error(response: &RpcResponse, command: &str) -> CallError {
             let reason = match fabric {
                 "fabric_route_loop" => Reason::RouteLoop,
                 "fabric_hop_budget_exhausted" => Reason::HopBudget,
-                _ if error.reason.as_deref() == Some(LINK_LOST) => Reason::LinkLost,
-                _ => Reason::NoRoute,
+                _ => match error.reason.as_deref() {
+                    Some(LINK_LOST) => Reason::LinkLost,
+                    Some(word) => NoWay::of_word(word).map_or(Reason::NoRoute, NoWay::reason),
+                    None => Reason::NoRoute,
+                },
             };
             let why = error.reason.as_ref().map(|r| format!(": {}", &**r)).unwrap_or_default();
             CallError::failed(clipped(&format!("{fabric}{why} (at {by}, for {command})"))).because(reason)
