@@ -702,4 +702,4 @@ const FOREIGN_NODES_DIALLED: usize = 2;
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
