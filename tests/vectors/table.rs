@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 pub struct Table {
     pub fabric: Fabric,
-    pub node: String,
     cluster: String,
     wall: f64,
     pub seconds: f64,
@@ -61,10 +60,9 @@ pub fn settings(node: &str, cluster: &str) -> Settings {
 
 impl Table {
     pub fn new(settings: Settings, wall: f64) -> Table {
-        let membership = &settings.membership;
-        let (node, cluster) = (membership.node_id.to_string(), membership.cluster_id.to_string());
+        let cluster = settings.membership.cluster_id.to_string();
         let fabric = Fabric::new(settings, Now::at(wall, 0.0));
-        Table { fabric, node, cluster, wall, seconds: 0.0, done: Vec::new(), ids: 0, links: 0 }
+        Table { fabric, cluster, wall, seconds: 0.0, done: Vec::new(), ids: 0, links: 0 }
     }
 
     pub fn now(&self) -> Now {

@@ -17,7 +17,7 @@ pub fn trace(hub: &Hub, request: &Request) -> Response {
     let now = hub.clock.now();
     match traced(&mut lock(&hub.control).fabric, query, now) {
         Some(body) => json(StatusCode::OK, &body),
-        None => error(hub, StatusCode::BAD_REQUEST, "destination required"),
+        None => error(hub, StatusCode::BAD_REQUEST, DESTINATION_REQUIRED),
     }
 }
 
@@ -36,7 +36,7 @@ pub fn link_state(hub: &Hub, _: &Request) -> Response {
     let now = hub.clock.now();
     match linked(&lock(&hub.control).fabric, now) {
         Some(body) => json(StatusCode::OK, &body),
-        None => error(hub, StatusCode::SERVICE_UNAVAILABLE, "link-state status not available"),
+        None => error(hub, StatusCode::SERVICE_UNAVAILABLE, NOT_AVAILABLE),
     }
 }
 
@@ -85,6 +85,10 @@ fn unescaped(text: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+/// As the reference (monitoring.md 3.11, 3.12).
+const DESTINATION_REQUIRED: &str = "destination required";
+const NOT_AVAILABLE: &str = "link-state status not available";
 
 #[cfg(test)]
 mod tests;

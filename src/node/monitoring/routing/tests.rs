@@ -22,6 +22,10 @@ fn captured(name: &str) -> (String, Value) {
                 "../../../../tests/interop/monitoring/get_routing_trace_destination_other_avoid_a_20b.json"
             )
         }
+        "without_destination" => include_str!("../../../../tests/interop/monitoring/get_routing_trace.json"),
+        "link_state_off" => {
+            include_str!("../../../../tests/interop/monitoring/get_routing_link_state_unavailable.json")
+        }
         "link_state" => include_str!("../../../../tests/interop/monitoring/get_routing_link_state.json"),
         _ => panic!("no capture {name}"),
     };
@@ -153,4 +157,11 @@ fn link_state_is_shown_with_the_members_of_the_capture() {
     lacks(&body, &ours, "capture", &mut found);
     assert_eq!(found, [""; 0], "{ours:#}");
     assert_eq!(linked(&node(Mode::Disabled, None, &[]), Now::at(WALL, 1.0)), None);
+}
+
+#[test]
+fn refusals_have_the_words_of_the_captures() {
+    for (name, words) in [("without_destination", DESTINATION_REQUIRED), ("link_state_off", NOT_AVAILABLE)] {
+        assert_eq!(captured(name).1, json!({"status": "error", "message": words}));
+    }
 }
