@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn deadlines_come_in_their_order_and_those_given_up_are_forgotten() {
         let clock = Clock::start();
-        let (deadlines, task) = Deadlines::new(clock.clone());
+        let (deadlines, task) = Deadlines::new(clock);
         let now = clock.now().mono;
         let at = |milliseconds| deadlines.until(now + Duration::from_millis(milliseconds));
         let order = Mutex::new(Vec::new());

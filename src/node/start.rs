@@ -115,7 +115,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         }
     });
     let table = local_functions(&node_id, &control.discovery, &workers);
-    let (deadlines, waking) = Deadlines::new(clock.clone());
+    let (deadlines, waking) = Deadlines::new(clock);
     executor.spawn(waking).detach();
     let hub = Hub::new(Parts {
         clock,

@@ -192,7 +192,7 @@ fn halves_without_seeds_find_each_other_again() {
     for seed in seeds(2) {
         let mut world = cluster(30, seed, Shape::fast());
         for n in 0..30 {
-            let own = settings(n, 1, &[], &world.shape, 0);
+            let own = settings(n, &CLUSTER.into(), 1, &[], &world.shape, 0);
             let revision = Revision {
                 seeds: Vec::new(),
                 transport_endpoints: own.transport_endpoints,

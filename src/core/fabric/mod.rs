@@ -737,4 +737,4 @@ const LEASE_SLACK: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod clusters;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;

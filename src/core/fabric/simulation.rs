@@ -230,7 +230,8 @@ pub(super) fn url(n: usize) -> Text {
     format!("ws://node-{n}:{}", 9000 + n).into()
 }
 
-pub(super) fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
+/// Of a node of the cluster c1 that holds no links with other clusters.
+pub(crate) fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     Settings {
         membership: membership::Settings {
             node_id: url(n),
