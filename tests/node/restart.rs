@@ -24,7 +24,7 @@ pub fn kill(mut node: Node) {
 /// The names of all functions that a node knows.
 pub async fn known(node: &Node) -> String {
     let mut wire = node.wire().await;
-    wire.call("rpc_list", json!([{"scope": "global", "page_size": 500}])).await.to_string()
+    wire.call("rpc_list", json!([{"scope": "zone", "page_size": 500}])).await.to_string()
 }
 
 pub async fn stored(node: &Node, fun: &str) {

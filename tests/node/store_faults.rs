@@ -209,36 +209,60 @@ fn without_an_interval_an_orderly_stop_writes_and_a_kill_does_not() {
     again.stop();
 }
 
-/// Entries of another cluster come back where policy lets them, and not where it does not any more.
 #[test]
-fn entries_of_another_cluster_come_back_as_the_policy_of_now_lets_them() {
+fn entries_of_a_cluster_that_is_kept_out_now_do_not_come_back() {
     let place = tempfile::tempdir().unwrap();
-    let open = "[federation]\nmode = \"permissive_bridging\"\n[federation.security]\nrequire_mutual_auth = false\n\
-                require_encryption = false\n";
     let foreign = Node::start(&format!(
-        "[node]\ncluster_id = \"d\"\n{open}{}{}",
+        "[node]\ncluster_id = \"d\"\n[monitoring]\nport = 0\n{OPEN}{}{}",
         function("t.shared", ""),
         function("t.secret", "")
     ));
-    let node = Node::start(&keeping(place.path(), 0, &[&foreign], open));
+    let own = entries(&foreign).0 - 2;
+    let node = Node::start(&keeping(place.path(), 0, &[&foreign], OPEN));
     run(async |_| {
-        stored(&node, "t.shared").await;
-        stored(&node, "t.secret").await;
+        eventually("functions and the node", async || entries(&node) >= (own + 2, 2)).await;
+        let syncs = value(&node, "mpreg_store_syncs_total");
+        eventually("two syncs", async || value(&node, "mpreg_store_syncs_total") >= syncs + 2).await;
     });
     kill(node);
     kill(foreign);
     let strict = Node::start(&keeping(place.path(), 0, &[], ""));
-    run(async |_| assert!(!known(&strict).await.contains("t.shared")));
+    assert_eq!(entries(&strict), (own, 1));
     strict.logged_text("reason=cluster_refused");
     kill(strict);
-    let lists = format!("{open}deny_functions = [\"t.secret\"]\n");
-    let again = Node::start(&keeping(place.path(), 0, &[], &lists));
+}
+
+#[test]
+fn a_function_of_another_cluster_that_is_denied_now_does_not_come_back() {
+    let place = tempfile::tempdir().unwrap();
+    let functions = format!("{}{}", function("t.shared", ""), function("t.secret", ""));
+    let foreign =
+        Node::start(&format!("[node]\ncluster_id = \"d\"\n[monitoring]\nport = 0\n{OPEN}{functions}"));
+    let own = entries(&foreign).0 - 2;
+    let node = Node::start(&keeping(place.path(), 0, &[&foreign], OPEN));
     run(async |_| {
-        let known = known(&again).await;
-        assert!(known.contains("t.shared") && !known.contains("t.secret"), "{known}");
+        eventually("functions and the node", async || entries(&node) >= (own + 2, 2)).await;
+        let syncs = value(&node, "mpreg_store_syncs_total");
+        eventually("two syncs", async || value(&node, "mpreg_store_syncs_total") >= syncs + 2).await;
     });
+    let all = entries(&node).0;
+    kill(node);
+    kill(foreign);
+    let lists = format!("{OPEN}deny_functions = [\"t.secret\"]\n");
+    let again = Node::start(&keeping(place.path(), 0, &[], &lists));
+    assert_eq!(entries(&again), (all - 1, 2));
+    again.logged_text("reason=function_not_shared");
     again.stop();
 }
+
+/// Functions and nodes in the catalog.
+fn entries(node: &Node) -> (u64, u64) {
+    let of = |kind| value(node, &format!("mpreg_catalog_entries{{type=\"{kind}\"}}"));
+    (of("function"), of("node"))
+}
+
+const OPEN: &str = "[federation]\nmode = \"permissive_bridging\"\n[federation.security]\nrequire_mutual_auth = false\n\
+                    require_encryption = false\n";
 
 /// The file is good, and the node could not start.
 const REFUSED: i32 = 1;
