@@ -1,11 +1,12 @@
-//! What a node keeps over a restart: entries of others, peers last seen, and the last date it gave to anything.
+//! What a node keeps over a restart: entries of others, peers last seen, route keys that other clusters announced, and
+//! the last date it gave to anything.
 //!
 //! Kept behind the node's back: what changed is written each `persistence.snapshot_interval`, and soon after something
 //! was removed, so that a node that is killed does not bring it back. Only differences are written. Where the store
 //! fails, the node goes on, is not ready, and writes everything again once the store works.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use super::hub::{Hub, lock};
 use crate::config::{PersistenceMode, PersistenceSync, Settings};
 use crate::core::catalog::{Delta, Entry, Text};
 use crate::core::fabric::{Event, Restored};
-use crate::core::membership::{Candidate, REMEMBERED_MAX};
+use crate::core::membership::LastKnown;
 use crate::core::reason::Reason;
 use crate::core::time::Now;
+use crate::core::trust::LearnedKeys;
 use crate::store::{
     self, Batch, DiskSettings, Kind, MemoryStore, Status, Store, StoreError, Sync, Table, Writer, encode,
 };
@@ -32,6 +34,8 @@ pub struct Keeper {
     hurry: Sender<()>,
     hurried: Receiver<()>,
     written: Mutex<Written>,
+    /// Of what was set aside, how much `Reason::StoreDamaged` has counted.
+    counted: AtomicU64,
     /// One round at a time.
     round: smol::lock::Mutex<()>,
 }
@@ -41,6 +45,9 @@ pub struct Keeper {
 struct Written {
     entries: Delta,
     peers: BTreeMap<Text, LastSeen>,
+    keys: BTreeMap<Text, LearnedKeys>,
+    /// When the store was opened that all this is in.
+    reopened: u64,
     /// Nothing is known of the store: everything is written again.
     unknown: bool,
 }
@@ -76,7 +83,7 @@ impl Keeper {
         let mut store: Box<dyn Store> = match keys.mode {
             PersistenceMode::Off => return Ok((None, kept)),
             PersistenceMode::Memory => {
-                reopen_as = Box::new(|| Ok(Box::new(MemoryStore::default())));
+                reopen_as = Box::new(|| Ok((Box::new(MemoryStore::default()), 0)));
                 Box::new(MemoryStore::default())
             }
             PersistenceMode::Fjall => {
@@ -86,12 +93,15 @@ impl Keeper {
                     memtable_bytes: keys.memtable_size,
                 };
                 let opened = open_disk(&disk, &mut kept).map_err(|e| fault(&e))?;
-                reopen_as = Box::new(move || open_disk(&disk, &mut Kept::default()));
+                reopen_as = Box::new(move || {
+                    let mut kept = Kept::default();
+                    Ok((open_disk(&disk, &mut kept)?, kept.set_aside))
+                });
                 opened
             }
         };
         let mut written = Written::default();
-        read(&mut *store, &mut written, &mut kept, now).map_err(|e| fault(&e))?;
+        read(&mut *store, &mut written, &mut kept).map_err(|e| fault(&e))?;
         if kept.restored.floor > now.wall {
             // The clock was set back; more was dated after the last round.
             kept.restored.floor += keys.snapshot_interval.as_secs_f64();
@@ -110,6 +120,7 @@ impl Keeper {
             hurry,
             hurried,
             written: Mutex::new(written),
+            counted: AtomicU64::new(0),
             round: smol::lock::Mutex::new(()),
         };
         Ok((Some(keeper), kept))
@@ -129,13 +140,20 @@ impl Keeper {
         let _ = self.hurry.try_send(());
     }
 
+    fn count_damage(&self, hub: &Hub) {
+        let set_aside = self.status().set_aside.load(Relaxed);
+        let counted = self.counted.swap(set_aside, Relaxed);
+        hub.counters.count_many(Reason::StoreDamaged, set_aside.saturating_sub(counted));
+    }
+
     /// Writes what is new since the last time.
     async fn flush(&self, hub: &Hub) -> Result<(), StoreError> {
         let _round = self.round.lock().await;
-        let (entries, peers, dated) = self.present(hub);
-        let old =
+        let reopened = self.status().reopened.load(Relaxed);
+        let (new, dated) = self.present(hub, reopened);
+        let mut old =
             std::mem::replace(&mut *lock(&self.written), Written { unknown: true, ..Written::default() });
-        let new = Written { entries, peers, unknown: false };
+        old.unknown |= old.reopened != reopened;
         // Tens of thousands of entries take a while: not on the thread that serves.
         let (old, new, batches) = smol::unblock(move || {
             let batches = differences(&old, &new, dated);
@@ -152,32 +170,30 @@ impl Keeper {
         Ok(())
     }
 
-    /// What is to be in the store.
-    fn present(&self, hub: &Hub) -> (Delta, BTreeMap<Text, LastSeen>, f64) {
+    /// What is to be in the store, and the last date of this node.
+    fn present(&self, hub: &Hub, reopened: u64) -> (Written, f64) {
         let now = hub.clock.now();
-        let mut peers = lock(&self.written).peers.clone();
-        let mut control = lock(&hub.control);
-        let own = hub.node_id().clone();
-        let entries = control.fabric.catalog().excerpt(|_, node| *node != *own);
-        for (node, peer) in control.fabric.membership().connected() {
-            let entry = control.fabric.catalog().node(&peer.cluster_id, node);
-            let url = entry.map_or_else(|| node.clone(), |entry| Candidate::of(entry).url);
-            let seen = LastSeen { url, cluster_id: peer.cluster_id.clone(), seen_at: now.wall };
-            match peers.get(node) {
-                // The hour is near enough, and saves a write each round.
-                Some(old) if old.url == seen.url && (now.wall - old.seen_at).abs() < 3600.0 => {}
-                _ => drop(peers.insert(node.clone(), seen)),
-            }
-        }
-        let departed: Vec<Text> =
-            peers.keys().filter(|node| control.fabric.has_departed(node, now)).cloned().collect();
-        departed.iter().for_each(|node| drop(peers.remove(node)));
-        while peers.len() > REMEMBERED_MAX {
-            let oldest = peers.iter().min_by(|a, b| a.1.seen_at.total_cmp(&b.1.seen_at));
-            let Some(oldest) = oldest.map(|(node, _)| node.clone()) else { break };
-            peers.remove(&oldest);
-        }
-        (entries, peers, now.wall.max(control.fabric.last_date()))
+        let control = lock(&hub.control);
+        let fabric = &control.fabric;
+        let own = hub.node_id();
+        let entries = fabric.catalog().excerpt(|_, node| *node != **own);
+        let peers = fabric.worth_remembering(now);
+        let keys = fabric.learned_keys(now);
+        let dated = now.wall.max(fabric.last_date());
+        drop(control);
+        let written = lock(&self.written);
+        let peer = |peer: LastKnown| {
+            let seen = LastSeen { url: peer.url, cluster_id: peer.cluster_id, seen_at: peer.seen_at };
+            // The hour is near enough, and saves a write each round.
+            let known = written.peers.get(&peer.node).filter(|old| {
+                let same_place = old.url == seen.url && old.cluster_id == seen.cluster_id;
+                same_place && (seen.seen_at - old.seen_at).abs() < PEER_SEEN_SECONDS
+            });
+            (peer.node, known.cloned().unwrap_or(seen))
+        };
+        let peers = peers.into_iter().map(peer).collect();
+        let keys = keys.into_iter().map(|keys| (keys.cluster_id.clone(), keys)).collect();
+        (Written { entries, peers, keys, reopened, unknown: false }, dated)
     }
 }
 
@@ -185,7 +201,7 @@ impl Hub {
     /// Brings back what was kept, through the acceptance of the fabric and the policy of now.
     pub fn restore(self: &Arc<Self>, kept: Kept) {
         let Some(keeper) = self.keeper() else { return };
-        self.counters.count_many(Reason::StoreDamaged, keeper.status().set_aside.load(Relaxed));
+        keeper.count_damage(self);
         let now = self.clock.now();
         let entries: usize = kept.restored.entries.counts().iter().map(|(_, count)| count).sum();
         let peers = kept.restored.peers.len();
@@ -232,44 +248,67 @@ async fn write(hub: &Hub, keeper: &Keeper) {
         hub.counters.count(Reason::StoreFailed);
         log::debug!("the store: {error}");
     }
+    keeper.count_damage(hub);
 }
 
 fn open_disk(disk: &DiskSettings, kept: &mut Kept) -> Result<Box<dyn Store>, StoreError> {
     let seconds =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let opened = store::open(disk, seconds)?;
-    if let Some((path, fault)) = opened.set_aside {
+    if let Some(store::SetAside { path, fault, carried }) = opened.set_aside {
         kept.set_aside += 1;
         log::error!(
-            "persistence.dir: the store is damaged ({fault}) and was set aside as {}; a fresh one is begun, and \
-             entries of other nodes, peers and the last date of this node are forgotten",
-            path.display()
+            "persistence.dir: the store is damaged ({fault}) and was set aside as {}; a fresh one is begun{}",
+            path.display(),
+            told_of(&carried)
         );
     }
     Ok(Box::new(opened.store))
 }
 
-/// Reads all tables; what was damaged is told.
-fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept, now: Now) -> Result<(), StoreError> {
-    for (key, payload) in recover(store, Table::Catalog, Kind::Entries, kept)? {
-        if !restore_entry(&mut written.entries, &key, &payload) {
-            log::warn!("a stored entry cannot be read and is left out: {}", String::from_utf8_lossy(&key));
+/// Which tables go on in the fresh store and which are forgotten.
+fn told_of(carried: &[(Table, usize)]) -> String {
+    let mut told = String::new();
+    for (table, what) in [
+        (Table::Catalog, "entries of other nodes"),
+        (Table::Peers, "peers"),
+        (Table::Own, "the last date of this node"),
+        (Table::Keys, "route keys of other clusters"),
+    ] {
+        match carried.iter().find(|(carried, _)| *carried == table) {
+            Some((_, records)) => told += &format!("; {what}: {records} records go on"),
+            None => told += &format!("; {what} are forgotten"),
         }
     }
-    for (key, payload) in recover(store, Table::Peers, Kind::Peer, kept)? {
-        let (Ok(node), Ok(seen)) = (std::str::from_utf8(&key), serde_json::from_slice::<LastSeen>(&payload))
-        else {
-            continue;
-        };
-        written.peers.insert(node.into(), seen);
-    }
-    for (_, payload) in recover(store, Table::Own, Kind::Floor, kept)? {
-        kept.restored.floor = serde_json::from_slice::<Floor>(&payload).map_or(0.0, |floor| floor.dated);
-    }
-    let young = written.peers.iter().filter(|(_, seen)| now.wall - seen.seen_at < PEER_SECONDS_MAX);
-    let peer = |(node, seen): (&Text, &LastSeen)| Candidate { node: node.clone(), url: seen.url.clone() };
-    kept.restored.peers = young.map(peer).collect();
-    kept.restored.entries = written.entries.clone();
+    told
+}
+
+/// Reads all tables; what was damaged is told.
+fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result<(), StoreError> {
+    let Written { entries, peers, keys, .. } = written;
+    recover(store, Table::Catalog, Kind::Entries, kept, |key, payload| restore_entry(entries, key, payload))?;
+    recover(store, Table::Peers, Kind::Peer, kept, |key, payload| {
+        let Ok(seen) = serde_json::from_slice::<LastSeen>(payload) else { return false };
+        std::str::from_utf8(key).map(|node| peers.insert(node.into(), seen)).is_ok()
+    })?;
+    recover(store, Table::Keys, Kind::Keys, kept, |_, payload| {
+        let learned = serde_json::from_slice::<LearnedKeys>(payload);
+        learned.map(|learned| keys.insert(learned.cluster_id.clone(), learned)).is_ok()
+    })?;
+    let mut dated = 0.0;
+    recover(store, Table::Own, Kind::Floor, kept, |_, payload| {
+        serde_json::from_slice::<Floor>(payload).map(|floor| dated = floor.dated).is_ok()
+    })?;
+    let peer = |(node, seen): (&Text, &LastSeen)| LastKnown {
+        node: node.clone(),
+        url: seen.url.clone(),
+        cluster_id: seen.cluster_id.clone(),
+        seen_at: seen.seen_at,
+    };
+    kept.restored.floor = dated;
+    kept.restored.peers = peers.iter().map(peer).collect();
+    kept.restored.keys = keys.values().cloned().collect();
+    kept.restored.entries = entries.clone();
     // What is in the store and what the node makes of it may differ, so the first round writes everything.
     written.unknown = true;
     Ok(())
@@ -280,24 +319,25 @@ fn recover(
     table: Table,
     kind: Kind,
     kept: &mut Kept,
-) -> Result<Vec<store::Pair>, StoreError> {
-    let recovered = store::recover(store, table, kind)?;
-    for (key, fault) in &recovered.set_aside {
+    understand: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), StoreError> {
+    for (key, fault) in store::recover(store, table, kind, understand)? {
         kept.set_aside += 1;
         log::error!(
             "persistence.dir: a record of the table {} is damaged ({fault}) and was set aside: {}",
             table.name(),
-            String::from_utf8_lossy(key)
+            String::from_utf8_lossy(&key)
         );
     }
-    Ok(recovered.records)
+    Ok(())
 }
 
 /// What turns the one into the other.
 fn differences(old: &Written, new: &Written, dated: f64) -> Vec<Batch> {
     let mut changes = Changes { all: old.unknown, done: Vec::new(), batch: Batch::default() };
     changes.entries(&old.entries, &new.entries);
-    changes.peers(&old.peers, &new.peers);
+    changes.named(Table::Peers, Kind::Peer, &old.peers, &new.peers);
+    changes.named(Table::Keys, Kind::Keys, &old.keys, &new.keys);
     changes.put(Table::Own, Kind::Floor, FLOOR.to_vec(), &Floor { dated });
     if !changes.batch.is_empty() {
         changes.done.push(changes.batch);
@@ -355,14 +395,20 @@ impl Changes {
         }
     }
 
-    fn peers(&mut self, old: &BTreeMap<Text, LastSeen>, new: &BTreeMap<Text, LastSeen>) {
-        for (node, seen) in new {
-            if self.all || old.get(node) != Some(seen) {
-                self.put(Table::Peers, Kind::Peer, node.as_bytes().to_vec(), seen);
+    fn named<V: Serialize + PartialEq>(
+        &mut self,
+        table: Table,
+        kind: Kind,
+        old: &BTreeMap<Text, V>,
+        new: &BTreeMap<Text, V>,
+    ) {
+        for (name, value) in new {
+            if self.all || old.get(name) != Some(value) {
+                self.put(table, kind, name.as_bytes().to_vec(), value);
             }
         }
-        for node in old.keys().filter(|node| !new.contains_key(*node)) {
-            self.remove(Table::Peers, node.as_bytes().to_vec());
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            self.remove(table, name.as_bytes().to_vec());
         }
     }
 
@@ -399,5 +445,8 @@ const PIECE_BYTES: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A failed store is tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
-/// A peer that was not seen for a week is not looked for any more.
-const PEER_SECONDS_MAX: f64 = 7.0 * 86400.0;
+/// How far the stored time of a peer may be from when it was last seen.
+const PEER_SEEN_SECONDS: f64 = 3600.0;
+
+#[cfg(test)]
+mod tests;

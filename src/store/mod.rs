@@ -5,11 +5,13 @@
 //! ever emptied in silence. It knows nothing of what its records mean: that is whoever keeps them.
 
 mod fjall;
+mod guard;
 mod memory;
 mod record;
+mod seal;
 mod writer;
 
-pub use fjall::{DiskSettings, DiskStore, Opened, open, prepare};
+pub use fjall::{DiskSettings, DiskStore, Opened, SetAside, open, prepare};
 pub use memory::MemoryStore;
 pub use record::{Fault, Kind, decode, encode};
 pub use writer::{Reopen, Status, Sync, Writer};
@@ -23,8 +25,12 @@ pub enum Table {
     Peers,
     /// What this node must remember of itself.
     Own,
+    /// Route keys of other clusters.
+    Keys,
     /// Damaged records, under the name of their table and their key.
     Quarantine,
+    /// What a store on disk says of the others.
+    Seal,
 }
 
 /// Changes that are made together.
@@ -69,25 +75,29 @@ pub trait Store: Send {
 /// Key and record.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// The records of one table that could be read, and how many could not.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// Key and payload.
-    pub records: Vec<Pair>,
-    /// Keys and faults of what was set aside.
-    pub set_aside: Vec<(Vec<u8>, Fault)>,
-}
+/// The key of a record that was set aside, and what is wrong with it.
+pub type Damaged = (Vec<u8>, Fault);
 
 impl Table {
-    pub const ALL: [Table; 4] = [Table::Catalog, Table::Peers, Table::Own, Table::Quarantine];
+    pub const ALL: [Table; 6] =
+        [Table::Catalog, Table::Peers, Table::Own, Table::Keys, Table::Quarantine, Table::Seal];
+    /// In the order in which the seal tells of them; new ones come last.
+    const SEALED: [Table; 5] = [Table::Catalog, Table::Peers, Table::Own, Table::Keys, Table::Quarantine];
 
     pub fn name(self) -> &'static str {
         match self {
             Table::Catalog => "catalog",
             Table::Peers => "peers",
             Table::Own => "own",
+            Table::Keys => "keys",
             Table::Quarantine => "quarantine",
+            Table::Seal => "seal",
         }
+    }
+
+    /// Whether its records are good one by one, whatever became of others.
+    fn bears_gaps(self) -> bool {
+        matches!(self, Table::Peers | Table::Own)
     }
 }
 
@@ -111,19 +121,32 @@ impl Batch {
         self.bytes
     }
 
+    /// How many changes it holds.
+    pub fn changes_count(&self) -> usize {
+        self.changes.len()
+    }
+
     fn changes(&self) -> &[Change] {
         &self.changes
     }
 }
 
 /// Reads one kind of record from a table. What is damaged is moved to the quarantine, durably, before this returns; a
-/// record of a later version is an error, because whoever wrote it will want it back.
-pub fn recover(store: &mut dyn Store, table: Table, kind: Kind) -> Result<Recovered, StoreError> {
-    let mut recovered = Recovered::default();
+/// record of a later version is an error, because whoever wrote it will want it back. `understand` takes each key and
+/// payload in turn; false where it makes no sense of them, which is damage too.
+pub fn recover(
+    store: &mut dyn Store,
+    table: Table,
+    kind: Kind,
+    mut understand: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<Vec<Damaged>, StoreError> {
+    let mut damaged = Vec::new();
     let mut batch = Batch::default();
     for (key, record) in store.scan(table, &[])? {
-        match decode(kind, &key, &record) {
-            Ok(payload) => recovered.records.push((key, payload)),
+        let understood = decode(kind, &key, &record)
+            .and_then(|payload| if understand(&key, &payload) { Ok(()) } else { Err(Fault::Meaningless) });
+        match understood {
+            Ok(()) => {}
             Err(Fault::Newer(version)) => {
                 let text = format!("a record of the table {} has version {version}", table.name());
                 return Err(StoreError::Newer(text));
@@ -133,7 +156,7 @@ pub fn recover(store: &mut dyn Store, table: Table, kind: Kind) -> Result<Recove
                 place.extend_from_slice(&key);
                 batch.put(Table::Quarantine, place, record);
                 batch.remove(table, key.clone());
-                recovered.set_aside.push((key, fault));
+                damaged.push((key, fault));
             }
         }
     }
@@ -141,7 +164,7 @@ pub fn recover(store: &mut dyn Store, table: Table, kind: Kind) -> Result<Recove
         store.apply(&batch)?;
         store.sync()?;
     }
-    Ok(recovered)
+    Ok(damaged)
 }
 
 impl std::fmt::Display for StoreError {

@@ -14,6 +14,10 @@ pub enum Kind {
     Peer = 2,
     /// The latest date this node gave to anything, as JSON.
     Floor = 3,
+    /// The route keys of a cluster, as JSON.
+    Keys = 4,
+    /// What a store on disk says of itself.
+    Seal = 5,
 }
 
 /// Why a record cannot be used.
@@ -26,6 +30,8 @@ pub enum Fault {
     /// Its payload cannot be carried forward from this version.
     Migration(u8),
     Newer(u8),
+    /// Whole, but whoever keeps it cannot make sense of it.
+    Meaningless,
 }
 
 /// Carries a payload from one version to the next; `None` where it makes no sense.
@@ -91,6 +97,7 @@ impl std::fmt::Display for Fault {
             Fault::Checksum => f.write_str("wrong checksum"),
             Fault::OtherKind(kind) => write!(f, "of kind {kind}, which does not belong there"),
             Fault::Migration(version) => write!(f, "of version {version}, and cannot be carried forward"),
+            Fault::Meaningless => f.write_str("whole, but makes no sense"),
             Fault::Newer(version) => write!(f, "of the later version {version}"),
         }
     }

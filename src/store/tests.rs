@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod damage;
+
 fn settings(directory: &Path) -> DiskSettings {
     DiskSettings { directory: directory.join("store"), cache_bytes: 1 << 20, memtable_bytes: 8 << 20 }
 }
@@ -54,12 +56,19 @@ fn a_damaged_record_is_set_aside_and_the_others_are_read() {
     bad[12] ^= 1;
     batch.put(Table::Peers, b"bad".to_vec(), bad.clone());
     store.apply(&batch).unwrap();
-    let recovered = recover(&mut store, Table::Peers, Kind::Peer).unwrap();
-    assert_eq!(recovered.records, [(b"good".to_vec(), b"payload".to_vec())]);
-    assert_eq!(recovered.set_aside, [(b"bad".to_vec(), Fault::Checksum)]);
+    store.apply(&put(Table::Peers, b"odd")).unwrap();
+    let mut good = Vec::new();
+    let understand = |key: &[u8], payload: &[u8]| {
+        good.push((key.to_vec(), payload.to_vec()));
+        key != b"odd"
+    };
+    let set_aside = recover(&mut store, Table::Peers, Kind::Peer, understand).unwrap();
+    assert_eq!(good[0], (b"good".to_vec(), b"payload".to_vec()));
+    assert_eq!(set_aside, [(b"bad".to_vec(), Fault::Checksum), (b"odd".to_vec(), Fault::Meaningless)]);
     assert_eq!(store.get(Table::Quarantine, b"peers/bad").unwrap(), Some(bad));
     assert_eq!(store.get(Table::Peers, b"bad").unwrap(), None);
-    assert!(recover(&mut store, Table::Peers, Kind::Peer).unwrap().set_aside.is_empty());
+    assert!(store.get(Table::Quarantine, b"peers/odd").unwrap().is_some());
+    assert!(recover(&mut store, Table::Peers, Kind::Peer, |_, _| true).unwrap().is_empty());
 }
 
 #[test]
@@ -75,9 +84,9 @@ fn a_store_that_cannot_be_opened_is_renamed_and_a_fresh_one_begun() {
     bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
     fs::write(&version, bytes).unwrap();
     let opened = open(&settings, 7).unwrap();
-    let (aside, _) = opened.set_aside.unwrap();
-    assert_eq!(aside, place.path().join("store.damaged-7"));
-    assert!(aside.is_dir());
+    let aside = opened.set_aside.unwrap();
+    assert_eq!(aside.path, place.path().join("store.damaged-7"));
+    assert!(aside.path.is_dir());
     assert!(opened.store.scan(Table::Peers, b"").unwrap().is_empty());
 }
 
@@ -118,7 +127,7 @@ impl Store for Slow {
 #[test]
 fn one_sync_serves_all_that_wait_the_queue_is_bounded_and_a_failure_heals() {
     let (go, wait) = mpsc::channel();
-    let reopen = Box::new(|| Ok(Box::new(MemoryStore::default()) as Box<dyn Store>));
+    let reopen = Box::new(|| Ok((Box::new(MemoryStore::default()) as Box<dyn Store>, 3)));
     let writer = Writer::start(Box::new(Slow { go: wait }), reopen, Sync::Commit, 1000).unwrap();
     let first = writer.submit(put(Table::Peers, b"0")).unwrap();
     let mut answers = Vec::new();
@@ -148,6 +157,8 @@ fn one_sync_serves_all_that_wait_the_queue_is_bounded_and_a_failure_heals() {
     assert!(writer.status().failing.load(Relaxed));
     assert!(smol::block_on(writer.commit(put(Table::Peers, b"g"))).is_ok());
     assert!(!writer.status().failing.load(Relaxed));
+    assert_eq!(writer.status().set_aside.load(Relaxed), 3, "what was set aside on the way is counted");
+    assert_eq!(writer.status().reopened.load(Relaxed), 1);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Status {
     pub queue_bytes: AtomicUsize,
     pub set_aside: AtomicU64,
     pub failing: AtomicBool,
+    /// How often the store was opened again; what it holds may then be less than was applied.
+    pub reopened: AtomicU64,
 }
 
 /// See the module. The thread ends, with a last sync, when the writer is dropped.
@@ -41,8 +43,8 @@ pub struct Writer {
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
-/// Opens the store again after a failure.
-pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Store>, StoreError> + Send>;
+/// Opens the store again after a failure; with it comes how many damaged ones had to be set aside.
+pub type Reopen = Box<dyn FnMut() -> Result<(Box<dyn Store>, u64), StoreError> + Send>;
 
 struct Shared {
     queue: Mutex<Queue>,
@@ -181,7 +183,10 @@ impl Thread {
 
     fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
         if self.store.is_none() {
-            self.store = Some((self.reopen)()?);
+            let (store, set_aside) = (self.reopen)()?;
+            self.store = Some(store);
+            self.shared.status.set_aside.fetch_add(set_aside, Relaxed);
+            self.shared.status.reopened.fetch_add(1, Relaxed);
         }
         let store = self.store.as_mut().ok_or(StoreError::Closed)?;
         for (batch, _) in group {

@@ -13,5 +13,6 @@ mod restart;
 mod rpc;
 mod signals;
 mod start;
+mod store_faults;
 mod tenants;
 mod transports;

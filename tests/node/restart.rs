@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::kit::*;
 
-fn keeping(store: &Path, port: u16, peers: &[&Node], more: &str) -> String {
+pub fn keeping(store: &Path, port: u16, peers: &[&Node], more: &str) -> String {
     let urls: Vec<String> = peers.iter().map(|node| node.url()).collect();
     let port = if port == 0 { String::new() } else { format!("[listen]\nport = {port}\n") };
     format!(
@@ -16,18 +16,18 @@ fn keeping(store: &Path, port: u16, peers: &[&Node], more: &str) -> String {
     )
 }
 
-fn kill(mut node: Node) {
+pub fn kill(mut node: Node) {
     node.signal(Signal::KILL);
     node.ended();
 }
 
 /// The names of all functions that a node knows.
-async fn known(node: &Node) -> String {
+pub async fn known(node: &Node) -> String {
     let mut wire = node.wire().await;
     wire.call("rpc_list", json!([{"scope": "zone", "page_size": 500}])).await.to_string()
 }
 
-async fn stored(node: &Node, fun: &str) {
+pub async fn stored(node: &Node, fun: &str) {
     eventually("the function of the other node", async || known(node).await.contains(fun)).await;
     // A round that began after it was known has ended.
     let syncs = syncs(node);
@@ -35,11 +35,20 @@ async fn stored(node: &Node, fun: &str) {
 }
 
 fn syncs(node: &Node) -> u64 {
-    let web: u16 = node.told("MPREG_MONITORING_URL=").rsplit(':').next().unwrap().parse().unwrap();
-    let request = "GET /metrics/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let text = exchange_raw(web, request.as_bytes());
-    let line = text.lines().find_map(|line| line.strip_prefix("mpreg_store_syncs_total "));
+    value(node, "mpreg_store_syncs_total")
+}
+
+/// A number of the metrics.
+pub fn value(node: &Node, name: &str) -> u64 {
+    let text = monitored(node, "/metrics/prometheus");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{text}")).trim().parse().unwrap()
+}
+
+/// What the node answers to a request of monitoring.
+pub fn monitored(node: &Node, path: &str) -> String {
+    let web: u16 = node.told("MPREG_MONITORING_URL=").rsplit(':').next().unwrap().parse().unwrap();
+    exchange_raw(web, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
 #[test]

@@ -66,13 +66,10 @@ impl Announcer {
         self.dated
     }
 
-    /// Goes on after `floor`, the last date of a former life, where the clock has been set back since. Nobody takes an
-    /// entry of the far future, so that dates stay within what others bear.
-    pub fn resume(&mut self, floor: f64, now: Now) {
-        if floor > now.wall {
-            self.dated = self.dated.max(floor.min(now.wall + SKEW_SECONDS_MAX / 2.0));
-            self.sequence = self.sequence.max((floor * 1000.0) as i64);
-        }
+    /// Goes on after `date`, and with numbers after those of `floor`.
+    pub fn resume(&mut self, date: f64, floor: f64) {
+        self.dated = self.dated.max(date);
+        self.sequence = self.sequence.max((floor * 1000.0) as i64);
     }
 
     fn date(&mut self, now: Now) -> f64 {

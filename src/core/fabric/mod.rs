@@ -177,8 +177,6 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
-    /// Nodes that were there when this one ran before, to be dialled now and then like seeds until they are met.
-    LastKnown(Vec<Candidate>),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
     /// What was known before a restart; the first event of a node that remembers.
@@ -380,7 +378,6 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
-            Event::LastKnown(nodes) => self.remember(nodes),
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
@@ -501,7 +498,7 @@ impl Fabric {
             self.look_around = false;
             let dials = {
                 let known = self.dialable();
-                let candidates = known.iter().map(|n| Candidate::of(n)).chain(self.last_known()).collect();
+                let candidates = known.iter().map(|n| Candidate::of(n)).collect();
                 let roster = &self.kin.roster;
                 let needless = |node: &str| kin::is_needless(roster, node);
                 self.membership.dials(candidates, needless, now)
@@ -590,6 +587,7 @@ impl Fabric {
                 }
             }
         }
+        self.forget_forbidden();
         for route in self.routes.revise(route_rules) {
             let text =
                 format!("the route to {} by {} is not let in any more", route.destination, route.advertiser);

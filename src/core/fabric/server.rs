@@ -59,6 +59,12 @@ impl Fabric {
             let text = format!("no link to {} is left", lost.node);
             out.push(Action::Log { level: log::Level::Info, text });
             self.missed_kin(&lost.node, now, out);
+            // Of kin their own judge whether they are gone.
+            if let Some(cluster) = cluster.as_ref().filter(|_| !self.is_kin(&lost.node)) {
+                let peer = self.last_known(&lost.node, cluster, now);
+                self.membership.remember([peer]);
+                self.forget_forbidden();
+            }
         }
         self.fail_calls_over(link, now, out);
         if let Some(cluster) = cluster.filter(|_| lost.is_some()) {

@@ -58,8 +58,18 @@ pub struct Membership {
     peers: BTreeMap<Text, Peer>,
     departures: Departures,
     dialling: Dialling,
-    /// Peers of a former life, by their ids; dialled until they say goodbye.
-    remembered: BTreeMap<Text, Candidate>,
+    /// By their ids; dialled until they are met by other ways or say goodbye.
+    remembered: BTreeMap<Text, LastKnown>,
+}
+
+/// A peer that was lost, or known before a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastKnown {
+    pub node: Text,
+    pub url: Text,
+    pub cluster_id: Text,
+    /// Seconds since 1970.
+    pub seen_at: f64,
 }
 
 #[derive(Debug)]
@@ -111,6 +121,12 @@ pub struct Departed {
     pub links: Vec<LinkId>,
 }
 
+impl LastKnown {
+    fn candidate(&self) -> Candidate {
+        Candidate { node: self.node.clone(), url: self.url.clone() }
+    }
+}
+
 impl Membership {
     pub fn new(own: Settings) -> Membership {
         Membership {
@@ -123,10 +139,31 @@ impl Membership {
         }
     }
 
-    /// Peers of a former life of this node.
-    pub fn remember(&mut self, peers: Vec<Candidate>) {
-        let others = peers.into_iter().filter(|peer| peer.node != self.own.node_id);
-        self.remembered = others.take(REMEMBERED_MAX).map(|peer| (peer.node.clone(), peer)).collect();
+    /// Looks for these until they are found. Where there are too many, those seen last are looked for.
+    pub fn remember(&mut self, peers: impl IntoIterator<Item = LastKnown>) {
+        for peer in peers.into_iter().filter(|peer| peer.node != self.own.node_id) {
+            self.remembered.insert(peer.node.clone(), peer);
+        }
+        while self.remembered.len() > REMEMBERED_MAX {
+            let oldest = self.remembered.values().min_by(|a, b| a.seen_at.total_cmp(&b.seen_at));
+            let Some(oldest) = oldest.map(|peer| peer.node.clone()) else { break };
+            self.remembered.remove(&oldest);
+        }
+    }
+
+    /// Those that are looked for.
+    pub fn remembered(&self) -> impl Iterator<Item = &LastKnown> {
+        self.remembered.values()
+    }
+
+    /// Goes on looking only for those of whom `may` says so.
+    pub fn forget_unless(&mut self, mut may: impl FnMut(&LastKnown) -> bool) {
+        self.remembered.retain(|_, peer| may(peer));
+    }
+
+    /// A node was found again, or has left.
+    pub fn found(&mut self, node: &str) {
+        self.remembered.remove(node);
     }
 
     /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id, and whether it is or was
@@ -304,10 +341,13 @@ impl Membership {
         now: Now,
     ) -> Vec<Text> {
         candidates.retain(|c| c.node != self.own.node_id);
+        let peers = &self.peers;
+        self.remembered.retain(|node, _| peers.get(node).is_none_or(|peer| peer.links.is_empty()));
         if !self.remembered.is_empty() {
             // What the catalog says of a node is younger.
             let told: BTreeSet<Text> = candidates.iter().map(|c| c.node.clone()).collect();
-            candidates.extend(self.remembered.values().filter(|c| !told.contains(&c.node)).cloned());
+            let others = self.remembered.values().filter(|peer| !told.contains(&peer.node));
+            candidates.extend(others.map(LastKnown::candidate));
         }
         self.forget(&candidates, now);
         let Membership { peers, links, departures, dialling, .. } = self;
