@@ -478,11 +478,7 @@ impl Fabric {
         if *speaker == *self.cluster_id() {
             return Ok(source.clone());
         }
-        self.may_speak(speaker, source).map_err(|reason| match reason {
-            // Entries may wait for a route, calls do not.
-            Reason::EntryUnrouted => Reason::NotEntitled,
-            reason => reason,
-        })?;
+        self.may_come_from(speaker, source)?;
         let caller = &asked.reply_to;
         let elsewhere = self.membership.peer(caller).is_some_and(|peer| peer.cluster_id != *source);
         let is_ours = *caller == *self.node_id() || self.catalog.node(self.cluster_id(), caller).is_some();

@@ -165,7 +165,7 @@ impl Fabric {
             return refuse(out, reason, Some(link), text);
         }
         let source = message.headers.source_cluster.as_deref().filter(|source| !source.is_empty());
-        if let Some(source) = source.filter(|source| self.may_speak(cluster, source).is_err()) {
+        if let Some(source) = source.filter(|source| self.may_come_from(cluster, source).is_err()) {
             let text = format!("{cluster} publishes on {} in the name of {source}", &*publication.topic);
             return refuse(out, Reason::NotEntitled, Some(link), text);
         }
