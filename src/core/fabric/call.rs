@@ -480,7 +480,9 @@ impl Fabric {
         }
         self.may_come_from(speaker, source)?;
         let caller = &asked.reply_to;
-        let elsewhere = self.membership.peer(caller).is_some_and(|peer| peer.cluster_id != *source);
+        // What a peer has not said of itself is only supposed.
+        let said = self.membership.peer(caller).filter(|peer| peer.report.is_some());
+        let elsewhere = said.is_some_and(|peer| peer.cluster_id != *source);
         let is_ours = *caller == *self.node_id() || self.catalog.node(self.cluster_id(), caller).is_some();
         if elsewhere || is_ours { Err(Reason::NotEntitled) } else { Ok(source.clone()) }
     }
