@@ -231,6 +231,8 @@ impl Fabric {
             return fail(out, Reason::MessageTooLarge, text);
         }
         let Call { request_id, command, cluster, node, deadline, .. } = call;
+        // The request that the call is part of ends in its own words; this is for calls that nobody else minds.
+        let deadline = deadline + WAITING_SLACK;
         self.calls.deadlines.insert((deadline, Due::Waiting(request_id.clone())));
         self.calls.waiting.insert(request_id, Waiting { command, cluster, node, hop, link, deadline });
         out.push(Action::Send { link, bytes });
@@ -687,6 +689,8 @@ impl Fabric {
     }
 }
 
+/// How much longer than its request a call of ours is waited for.
+const WAITING_SLACK: Duration = Duration::from_millis(100);
 /// How much longer than its caller a passed call is remembered.
 const PASSED_SLACK: Duration = Duration::from_secs(2);
 /// Request ids that are kept in mind against repetition.
