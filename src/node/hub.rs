@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::{fabric_settings, translate};
@@ -26,16 +27,19 @@ use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::registry::Subscriptions;
 use crate::core::pubsub::{ConnectionId, Message, Target};
 use crate::core::reason::Reason;
+use crate::core::route::Via;
 use crate::core::time::Now;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
+use crate::drive::deadlines::Deadlines;
 use crate::drive::worker::Workers;
 use crate::wire::client::{Publish, write};
 
 /// See the module.
 pub struct Hub {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     started_at: f64,
     pub counters: Counters,
     pub executor: Arc<Executor<'static>>,
@@ -43,6 +47,8 @@ pub struct Hub {
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
     workers: Workers,
+    /// What survives a restart; `None` where nothing does.
+    keeper: Option<Keeper>,
     node_name: Text,
     node_id: Text,
     pub(super) instance_id: Text,
@@ -71,6 +77,7 @@ pub struct Hub {
 /// What a hub is made of.
 pub struct Parts {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     pub executor: Arc<Executor<'static>>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
@@ -79,6 +86,7 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+    pub keeper: Option<Keeper>,
 }
 
 /// A connection before it has an outlet; uncounted when dropped.
@@ -99,6 +107,11 @@ pub struct Sizes {
     pub outbound_bytes_max: usize,
     /// Entries of the catalog by type.
     pub catalog: [(&'static str, usize); 7],
+    /// With other clusters, where they are to be shown.
+    pub federation_connections: BTreeMap<Text, u32>,
+    /// By where they came from.
+    pub routes: BTreeMap<Text, usize>,
+    pub link_state_entries: usize,
 }
 
 /// Room for commands under way; given back when dropped.
@@ -114,11 +127,13 @@ impl Hub {
         Arc::new(Hub {
             started_at: parts.clock.now().wall - parts.clock.now().mono.as_secs_f64(),
             clock: parts.clock,
+            deadlines: parts.deadlines,
             counters: Counters::default(),
             executor: parts.executor,
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,
+            keeper: parts.keeper,
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
@@ -152,6 +167,10 @@ impl Hub {
 
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     pub fn node_name(&self) -> &str {
@@ -305,7 +324,8 @@ impl Hub {
 
     /// One look at everything; each lock is held for a few loads.
     pub fn sizes(&self) -> Sizes {
-        let (peers, catalog) = {
+        let shows_federation = self.settings().federation.emit_metrics;
+        let (peers, catalog, federation_connections, routes, link_state_entries) = {
             let control = lock(&self.control);
             let catalog = control.fabric.catalog();
             // Lower bounds, which are exact for the tables of a catalog and need no walk through them.
@@ -318,7 +338,22 @@ impl Hub {
                 ("cache_profile", catalog.cache_profiles().size_hint().0),
                 ("node", catalog.nodes().size_hint().0),
             ];
-            (control.fabric.membership().connected().count(), catalog)
+            let connections = control.fabric.federation().connections().filter(|_| shows_federation);
+            let mut routes: BTreeMap<Text, usize> = BTreeMap::new();
+            for (via, count) in control.fabric.routes().table().held() {
+                let from = match via {
+                    Via::Neighbour { cluster } => cluster.clone(),
+                    Via::Border { .. } => "own".into(),
+                };
+                *routes.entry(from).or_default() += count;
+            }
+            (
+                control.fabric.membership().connected().count(),
+                catalog,
+                connections.map(|(cluster, count)| (cluster.clone(), count)).collect(),
+                routes,
+                control.fabric.link_state().status().entries,
+            )
         };
         let (subscriptions, subscriptions_remote) = {
             let subscriptions = lock(&self.subscriptions);
@@ -340,6 +375,9 @@ impl Hub {
             outbound_bytes,
             outbound_bytes_max,
             catalog,
+            federation_connections,
+            routes,
+            link_state_entries,
         }
     }
 

@@ -7,6 +7,7 @@ mod explain;
 pub mod fabric_settings;
 mod functions;
 mod hub;
+mod keeper;
 mod memory;
 mod monitoring;
 mod outlet;
@@ -103,6 +104,7 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         async {
             drain(&hub, stop_timeout - workers_grace).await;
             hub.workers().stop(workers_grace).await;
+            keeper::finish(&hub).await;
             true
         },
         async {

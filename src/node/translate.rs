@@ -138,6 +138,7 @@ pub fn fabric(
         calls_max: settings.limits.pending_calls_max,
         gossip_bytes_max: GOSSIP_BYTES_MAX,
         bridging,
+        kin: true,
         chance_seed,
     }
 }

@@ -5,6 +5,7 @@
 //! unparsed; encoding writes the members of the reference in its order. A message that does not fit is a [`Malformed`]
 //! that names the place; nothing here decides what becomes of a message.
 
+pub mod kin;
 pub mod link_state;
 mod place;
 pub mod route;
@@ -73,6 +74,9 @@ pub struct Status<'a> {
     pub advertised_urls: Vec<Str<'a>>,
     #[serde(borrow, default = "empty_object")]
     pub metrics: &'a RawValue,
+    /// What the node understands besides the protocol; a reference node neither sends nor reads it.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Str<'a>>,
 }
 
 /// A node leaves (4.7).
@@ -171,6 +175,12 @@ pub enum GossipKind {
     RouteWithdrawal,
     LinkStateUpdate,
     RouteKeyAnnouncement,
+    /// These are of use between nodes of this program only, see [`kin`].
+    AntiEntropy,
+    Rumor,
+    MembershipProbe,
+    MembershipAck,
+    MembershipIndirectProbe,
     /// Known to the protocol; nodes send none and do nothing with it.
     Idle,
 }
@@ -385,6 +395,7 @@ impl<'a> Status<'a> {
             function_catalog: empty_list(),
             advertised_urls: Vec::new(),
             metrics: empty_object(),
+            extensions: Vec::new(),
         }
     }
 
@@ -458,17 +469,13 @@ impl Gossip<'_> {
             "route_withdrawal" => GossipKind::RouteWithdrawal,
             "link_state_update" => GossipKind::LinkStateUpdate,
             "route_key_announcement" => GossipKind::RouteKeyAnnouncement,
-            "state_update"
-            | "membership_update"
-            | "config_update"
-            | "heartbeat"
-            | "anti_entropy"
-            | "rumor"
-            | "consensus_proposal"
-            | "consensus_vote"
-            | "membership_probe"
-            | "membership_ack"
-            | "membership_indirect_probe" => GossipKind::Idle,
+            "state_update" | "membership_update" | "config_update" | "heartbeat" | "consensus_proposal"
+            | "consensus_vote" => GossipKind::Idle,
+            "anti_entropy" => GossipKind::AntiEntropy,
+            "rumor" => GossipKind::Rumor,
+            "membership_probe" => GossipKind::MembershipProbe,
+            "membership_ack" => GossipKind::MembershipAck,
+            "membership_indirect_probe" => GossipKind::MembershipIndirectProbe,
             _ => return None,
         })
     }

@@ -10,10 +10,13 @@
 mod checks;
 mod forms;
 mod network;
+mod plan;
 mod world;
 
+mod clusters;
 mod failures;
 mod joining;
+mod kin;
 mod messages;
 
 use forms::Shape;

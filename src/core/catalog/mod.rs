@@ -15,6 +15,7 @@ mod lease;
 mod lookup;
 mod privacy;
 mod table;
+mod vouched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -323,7 +323,7 @@ impl Fabric {
         let step = match way {
             Ok(hop) => {
                 let question = Question { passage: Some(passage), ..call(sought) };
-                let next = self.next_step(hop, because, &chosen.node, Some(question), now);
+                let next = self.next_step(hop, because, (&chosen.cluster, &chosen.node), Some(question), now);
                 self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next])
             }
             Err(no_way) => self.step(now, Verdict::no_way(no_way)),
@@ -340,9 +340,11 @@ impl Fabric {
         request.target_node = passage.target_node.as_ref().map(Str::from);
         constraint_of(&request).map_err(|bad| bad.error())?;
         let peer = passage.nodes.last().map(|n| &**n).unwrap_or_default();
-        let verdict = match self.vouched(peer, Some(&passage.caller_cluster)) {
+        let caller = passage.nodes.first().map(|n| &**n).unwrap_or_default();
+        let speaker = self.membership.peer(peer).map_or(self.cluster_id(), |p| &p.cluster_id);
+        let verdict = match self.vouched(speaker, Some(&passage.caller_cluster), caller) {
             Err(reason) => Err(Verdict::because(reason)),
-            Ok((caller, _)) => match self.stage(&request, passage.target_cluster.as_deref(), &caller) {
+            Ok(caller) => match self.stage(&request, passage.target_cluster.as_deref(), &caller) {
                 Stage::Execute => Err(Verdict::reached("runs_here", "this node serves it")),
                 Stage::Refused(reason) => Err(Verdict::because(reason)),
                 Stage::Isolated => Err(Verdict::because(Reason::ClusterRefused)),
@@ -421,7 +423,7 @@ impl Fabric {
             onward.remaining_hops = Some(journey.hops - i64::from(crosses));
         }
         let question = Question { passage: Some(onward), ..call(sought) };
-        let next = self.next_step(hop, because, &node, Some(question), now);
+        let next = self.next_step(hop, because, (target, &node), Some(question), now);
         (self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next]), Some(node))
     }
 
@@ -459,9 +461,11 @@ impl Fabric {
             clusters: clusters.iter().map(Str::from).collect(),
         };
         let targets = self.targets(&audience, passage.map(|_| &relay), &onward.clusters);
-        let mut done: Vec<&str> = onward.nodes.iter().chain(&onward.sent_to).map(|n| &**n).collect();
-        done.extend(from.as_deref());
-        let visited = Visited { nodes: &done, clusters: &onward.clusters, from_own_cluster: from.is_some() };
+        let passed: Vec<&str> = onward.nodes.iter().map(|n| &**n).collect();
+        let mut done = passed.clone();
+        done.extend(onward.sent_to.iter().map(|n| &**n));
+        let visited =
+            Visited { nodes: &passed, clusters: &onward.clusters, from_own_cluster: from.is_some() };
         let mut notes: BTreeMap<Text, Because> = BTreeMap::new();
         let way = |fabric: &mut Fabric, cluster: &str, node: &str, visited: Visited<'_>| {
             let mut because = Because::default();
@@ -472,7 +476,7 @@ impl Fabric {
             hop
         };
         let goes_on = self.own.routing && refusal.is_none();
-        let copies = if goes_on { self.copies(&targets, visited, way) } else { Copies::default() };
+        let copies = if goes_on { self.copies(&targets, &done, visited, way) } else { Copies::default() };
         let mut subscribers = self.subscribers(topic, now);
         for subscriber in &mut subscribers {
             let key = (&subscriber.cluster, &subscriber.node);
@@ -518,7 +522,7 @@ impl Fabric {
                 ..Question::new(About::Topic { topic: topic.clone() })
             });
             let told = relay.nodes.first().map(|n| n.to_text()).unwrap_or_else(|| hop.0.clone());
-            let next_hop = self.next_step(hop.clone(), because, &told, question, now);
+            let next_hop = self.next_step(hop.clone(), because, (&cluster, &told), question, now);
             next.push(Next { relays_to, ..next_hop });
         }
         let verdict = match (refusal, here, next.len()) {
@@ -609,7 +613,7 @@ impl Fabric {
                 }
                 let about = About::Route { cluster: cluster.clone(), avoid: avoid.to_vec() };
                 let question = Question { passage: Some(onward), ..Question::new(about) };
-                let next = self.next_step(hop, because, "", Some(question), now);
+                let next = self.next_step(hop, because, (cluster, ""), Some(question), now);
                 self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next])
             }
             Err(no_way) => self.step(now, Verdict::no_way(no_way)),
@@ -635,14 +639,14 @@ impl Fabric {
         &self,
         (node, _): Hop,
         because: Because,
-        target: &str,
+        (cluster, target): (&str, &str),
         question: Option<Question>,
         now: Now,
     ) -> Next {
         Next {
             cluster: self.membership.peer(&node).map(|p| p.cluster_id.clone()),
             by: because.by,
-            told_by: self.told_by.get(target).filter(|_| because.by != "link").cloned(),
+            told_by: self.told_by.of(cluster, target).filter(|_| because.by != "link").map(Text::from),
             ways: because.ways,
             route: because.route.map(|route| self.shown(&route, &[], now)),
             relays_to: Vec::new(),
@@ -745,7 +749,7 @@ impl Fabric {
         let told_by = match self.membership.link_to(node) {
             _ if node == self.node_id() => None,
             Some(_) => Some(node.clone()),
-            None => self.told_by.get(node).cloned(),
+            None => self.told_by.of(cluster, node).map(Text::from),
         };
         let best = self.routes.table().best(cluster).filter(|_| self.is_foreign(cluster));
         Fact {

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use serde_json::value::to_raw_value;
 
-use super::seen::Seen;
+use super::seen::{Seen, is_bounded};
 use super::*;
-use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX};
+use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
 use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
@@ -33,11 +33,11 @@ pub(super) struct Announcer {
 /// A peer that gossip goes to.
 #[derive(Clone)]
 pub(super) struct Listener {
-    node: Text,
+    pub node: Text,
     pub cluster: Text,
-    link: LinkId,
+    pub link: LinkId,
     /// Has said STATUS lately.
-    lively: bool,
+    pub lively: bool,
 }
 
 impl Announcer {
@@ -59,6 +59,17 @@ impl Announcer {
 
     pub fn next(&self) -> Duration {
         self.next_node.min(self.next_all)
+    }
+
+    /// The last date given to an own entry.
+    pub fn dated(&self) -> f64 {
+        self.dated
+    }
+
+    /// Goes on after `date`, and with numbers after those of `floor`.
+    pub fn resume(&mut self, date: f64, floor: f64) {
+        self.dated = self.dated.max(date);
+        self.sequence = self.sequence.max((floor * 1000.0) as i64);
     }
 
     fn date(&mut self, now: Now) -> f64 {
@@ -91,7 +102,8 @@ impl Fabric {
         let privacy = self.catalog.privacy(&delta);
         let changed = privacy.outward(self.change_own(delta, now, out));
         if !changed.is_empty() {
-            self.announce_own(changed, now, out);
+            self.announce_own(changed.clone(), now, out);
+            self.tell_kin(changed, false, now, out);
         }
     }
 
@@ -130,7 +142,14 @@ impl Fabric {
             self.announcer.next_all = later(now, self.announcer.all_every_seconds, &mut self.chance);
         }
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
-        self.local(delta, now, out);
+        let privacy = self.catalog.privacy(&delta);
+        let changed = privacy.outward(self.change_own(delta, now, out));
+        if !changed.is_empty() {
+            self.announce_own(changed, now, out);
+        }
+        if all {
+            self.renew_kin(now, out);
+        }
     }
 
     /// Tells a new link everything: first the own entries, for it to pass on, then those of the others; a member of the
@@ -154,35 +173,61 @@ impl Fabric {
         }
     }
 
-    /// Gossips a change that this node made.
+    /// Tells a new link to kin what it does not hear of kin itself.
+    pub(super) fn introduce_others(&mut self, link: LinkId, now: Now, out: &mut Vec<Action>) {
+        let to = [Listener { node: "".into(), cluster: self.cluster_id().clone(), link, lively: false }];
+        let own = &self.own.membership;
+        let is_kin = |node: &str| *node == *own.node_id || self.kin.roster.contains(node);
+        let mut others = self.catalog.excerpt(|c, node| *c != *own.cluster_id || !is_kin(node));
+        others.drop_local();
+        if !others.is_empty() {
+            self.say(others, "snapshot:", false, &to, now, out);
+        }
+    }
+
+    /// Gossips a change that this node made or vouches for to the reference nodes among its peers.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let to = self.listeners(&[], now);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !self.is_kin(&listener.node));
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
-    pub(super) fn withdraw_node(&mut self, node: &str, now: Now, out: &mut Vec<Action>) {
-        self.told_by.remove(node);
-        self.routes.border_lost(&node.into(), now);
-        let mut delta = self.catalog.holdings(node);
+    pub(super) fn withdraw_node(&mut self, cluster: &Text, node: &Text, now: Now, out: &mut Vec<Action>) {
+        let is_own = !self.is_foreign(cluster);
+        let was_kin = is_own && self.kin_has_left(node, now);
+        self.told_by.remove(cluster, node);
+        if is_own {
+            self.routes.border_lost(node, now);
+        }
+        // A node of the same name in another cluster has not left.
+        let mut all = self.catalog.holdings(node);
+        let mut delta = all.split_off(cluster);
+        delta.topic_removals = all.topic_removals;
+        delta.topic_removals.retain(|id| {
+            let (cluster_id, node_id) = (cluster.clone(), node.clone());
+            self.catalog.topic(&TopicKey { cluster_id, node_id, subscription_id: id.clone() }).is_some()
+        });
         if delta.is_empty() {
             return;
         }
-        let clusters = delta.cluster_ids();
-        delta.cluster_id = clusters.first().unwrap_or(self.cluster_id()).clone();
         delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clock of the departed says
         let own = self.node_id().clone();
         let applied = self.catalog.apply_from(&own, delta, now.wall);
         told(applied.refused, None, out);
         out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
-        self.announce_own(applied.changed, now, out);
+        let mut to = self.listeners(&[], now);
+        to.retain(|listener| !was_kin || !self.is_kin(&listener.node));
+        if !to.is_empty() {
+            self.say(applied.changed, "", true, &to, now, out);
+        }
     }
 
     pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
         let Some(peer) = self.membership.speaker(link).cloned() else {
-            return refuse(out, Reason::NotEntitled, Some(link), "gossip before an accepted STATUS");
+            return;
         };
         if *gossip.sender_id != *peer {
             let text = format!("{peer} sends gossip as {}", &*gossip.sender_id);
@@ -192,11 +237,29 @@ impl Fabric {
             let text = format!("{peer} sends gossip of kind {:?}", &*gossip.message_type);
             return refuse(out, Reason::GossipUnknownKind, Some(link), text);
         };
+        if !is_bounded(&[&gossip.message_id], &[&gossip.propagation_path]) {
+            let text = format!("the id or the path of gossip of {peer} is too long");
+            return refuse(out, Reason::GossipMalformed, Some(link), text);
+        }
+        if matches!(
+            kind,
+            GossipKind::AntiEntropy
+                | GossipKind::Rumor
+                | GossipKind::MembershipProbe
+                | GossipKind::MembershipAck
+                | GossipKind::MembershipIndirectProbe
+        ) {
+            return self.kin_gossip(link, &peer, kind, gossip, now, out);
+        }
         if gossip.expires_at > 0.0 && now.wall > gossip.expires_at + SKEW_SECONDS_MAX {
             return refuse(out, Reason::EntryExpired, Some(link), "a gossip message that has expired");
         }
         if !self.announcer.seen.add(&gossip.message_id) {
             return refuse(out, Reason::MessageRepeated, Some(link), "");
+        }
+        if kind != GossipKind::CatalogUpdate && !self.membership.is_confirmed(link) {
+            let text = format!("{peer} speaks of routes before its STATUS");
+            return refuse(out, Reason::NotEntitled, Some(link), text);
         }
         match kind {
             GossipKind::CatalogUpdate => self.catalog_update(link, &peer, gossip, now, out),
@@ -204,7 +267,7 @@ impl Fabric {
             GossipKind::RouteWithdrawal => self.route_withdrawal(link, &peer, gossip, now, out),
             GossipKind::LinkStateUpdate => self.link_state_update(link, &peer, gossip, now, out),
             GossipKind::RouteKeyAnnouncement => self.route_keys(link, gossip, now, out),
-            GossipKind::Idle => {}
+            _ => {}
         }
     }
 
@@ -226,6 +289,8 @@ impl Fabric {
         let origin = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
         let Some(speaker) = self.membership.cluster_of(link).cloned() else { return };
         self.refuse_unentitled((&speaker, &origin), &mut delta, link, now, out);
+        let known_better = self.refuse_vouched(&origin, &mut delta);
+        told(known_better, Some(link), out);
         self.refuse_unspeakable(&mut delta, Some(link), out);
         let Some(changed) = self.take_in(delta, &origin, peer, link, now, out) else { return };
         if !changed.is_empty() {
@@ -250,19 +315,33 @@ impl Fabric {
         if applied.changed.is_empty() {
             return None;
         }
-        let functions = applied.changed.functions.iter().map(|f| &f.node_id);
-        for node in applied.changed.nodes.iter().map(|n| &n.node_id).chain(functions) {
-            if self.told_by.get(node) != Some(peer) {
-                self.told_by.insert(node.clone(), peer.clone());
-            }
+        let functions = applied.changed.functions.iter().map(|f| (&f.cluster_id, &f.node_id));
+        let nodes = applied.changed.nodes.iter().map(|n| (&n.cluster_id, &n.node_id));
+        for (cluster, node) in nodes.chain(functions) {
+            self.told_by.add(cluster, node, peer);
         }
+        self.forget_tellers();
         self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
         for gone in &applied.changed.node_removals {
-            self.told_by.remove(&gone.node_id);
-            self.routes.border_lost(&gone.node_id, now);
+            self.told_by.remove(&gone.cluster_id, &gone.node_id);
+            if !self.is_foreign(&gone.cluster_id) {
+                self.routes.border_lost(&gone.node_id, now);
+            }
         }
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
         Some(passed_on)
+    }
+
+    /// Nodes whose functions came and went without an entry of their own would be remembered for ever.
+    fn forget_tellers(&mut self) {
+        if self.told_by.len() <= self.tellers_max {
+            return;
+        }
+        let functions = self.catalog.functions().map(|f| (&f.cluster_id, &f.node_id));
+        let nodes = self.catalog.nodes().map(|n| (&n.cluster_id, &n.node_id));
+        let known: BTreeSet<(&Text, &Text)> = nodes.chain(functions).collect();
+        self.told_by.retain(|cluster, node| known.contains(&(cluster, node)));
+        self.tellers_max = TELLERS_MIN.max(self.told_by.len() * 2);
     }
 
     /// Takes out what reference nodes could not read: they would end the link over it.
@@ -369,7 +448,7 @@ impl Fabric {
         let peers = self.membership.connected().filter(|(node, _)| !except.contains(&&***node));
         let listener = |(node, peer): (&Text, &Peer)| {
             let heard = peer.report.as_ref().map(|r| now.mono.saturating_sub(r.received_at));
-            let lively = heard.is_some_and(|ago| ago <= fresh);
+            let lively = peer.extends || heard.is_some_and(|ago| ago <= fresh);
             let (node, cluster) = (node.clone(), peer.cluster_id.clone());
             Some(Listener { link: self.membership.link_to(&node)?, node, cluster, lively })
         };

@@ -7,10 +7,13 @@
 
 mod authority;
 mod call;
+mod early;
 pub mod explain;
 mod gossip;
+mod kin;
 mod onward;
 mod publish;
+mod restore;
 mod routing;
 mod seen;
 mod server;
@@ -27,19 +30,23 @@ use serde_json::value::RawValue;
 use super::catalog::{
     Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
 };
+use super::discovery::Policy;
 use super::error::CallError;
 use super::federation::{self, Federation, LinkFacts};
 use super::link_state::{self, LinkState};
-use super::membership::{self, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
+use super::membership::{self, Candidate, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
 use super::reason::Reason;
 use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
+use crate::wire::fabric::kin::EXTENSION;
 use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
+use kin::Kin;
 pub use onward::Chosen;
 use publish::Publications;
+pub use restore::Restored;
 pub use trace::{Decision, Trace, TracedRoute};
 
 /// What a node is among others, and its limits.
@@ -67,6 +74,8 @@ pub struct Settings {
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
     pub bridging: Bridging,
+    /// Whether this node speaks the extension of this program with those that do too; else it is like a reference node.
+    pub kin: bool,
     /// Different at each start.
     pub chance_seed: u64,
 }
@@ -81,6 +90,10 @@ pub struct Bridging {
     pub link_state: link_state::Settings,
     /// route.security.key_announce_interval
     pub key_announce_interval: Duration,
+    /// federation.log.attempts: connections of other clusters are logged.
+    pub log_attempts: bool,
+    /// federation.log.warnings: calls of other clusters are logged.
+    pub log_calls: bool,
 }
 
 impl Bridging {
@@ -103,6 +116,8 @@ impl Bridging {
                 ..link_state::Settings::default()
             },
             key_announce_interval: Duration::from_secs(60),
+            log_attempts: true,
+            log_calls: false,
         }
     }
 }
@@ -167,6 +182,8 @@ pub enum Event {
     },
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// What was known before a restart; the first event of a node that remembers.
+    Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
     Expelled(Box<Delta>),
     /// The time of `next_deadline` has come.
@@ -207,6 +224,8 @@ pub enum Action {
     /// To be answered by `LinkOpened` or `DialFailed`.
     Dial {
         url: Text,
+        /// How long it may take, where that differs from peers.connect_timeout.
+        timeout: Option<Duration>,
     },
     /// To be answered by `CallDone`.
     Execute(Box<Execution>),
@@ -270,6 +289,8 @@ pub struct Fabric {
     calls: Calls,
     publications: Publications,
     federation: Federation,
+    /// Which clusters may announce what.
+    admission: Policy,
     routes: Routes,
     trust: Trust,
     link_state: LinkState,
@@ -277,15 +298,19 @@ pub struct Fabric {
     next_keys: Duration,
     /// What the transport knows of each link.
     facts: BTreeMap<LinkId, LinkFacts>,
-    /// Links that count against the connections of their cluster.
-    counted: BTreeMap<LinkId, Text>,
+    /// Links with other clusters, which count against the connections of theirs, and when something came last.
+    counted: BTreeMap<LinkId, (Text, Duration)>,
     /// When a STATUS that is not acknowledged yet was sent.
     asked_at: BTreeMap<LinkId, Duration>,
     /// The clusters that each neighbour cluster has been told a route to.
     exported: BTreeMap<Text, BTreeSet<Text>>,
     waiting_for_route: authority::Waiting,
+    kin: Kin,
+    early: early::Early,
     /// For nodes without a link: the peer that told of them last.
-    told_by: BTreeMap<Text, Text>,
+    told_by: way::Tellers,
+    /// That many are remembered before those that the catalog has forgotten are too.
+    tellers_max: usize,
     active_clients: i64,
     /// Messages of peers, as a STATUS tells of them.
     counters: Counters,
@@ -307,6 +332,7 @@ impl Fabric {
             calls: Calls::new(own.calls_max),
             publications: Publications::new(),
             federation: Federation::new(own.bridging.federation.clone()),
+            admission: Policy::default(),
             routes: Routes::new(own.bridging.route.clone(), own.bridging.route_rules.clone()),
             trust: Trust::new(own.bridging.trust.clone(), now),
             link_state: LinkState::new(own.bridging.link_state.clone()),
@@ -316,7 +342,10 @@ impl Fabric {
             asked_at: BTreeMap::new(),
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
-            told_by: BTreeMap::new(),
+            kin: Kin::new(&own, now),
+            early: early::Early::default(),
+            told_by: way::Tellers::default(),
+            tellers_max: TELLERS_MIN,
             active_clients: 0,
             counters: Counters::default(),
             next_status: now.mono,
@@ -339,6 +368,7 @@ impl Fabric {
             Event::LinkClosed { link } => self.link_closed(link, now, out),
             Event::DialFailed { url } => {
                 self.membership.dial_failed(&url, now, &mut self.chance);
+                self.unreachable(&url, now, out);
                 self.look_around = true;
             }
             Event::Message { link, bytes } => self.message(link, &bytes, now, out),
@@ -352,6 +382,7 @@ impl Fabric {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
             Event::Revised(revision) => self.revise(*revision, now, out),
+            Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),
@@ -376,6 +407,7 @@ impl Fabric {
             lease,
             look_around,
             self.membership.next_dial(),
+            self.own.kin.then(|| self.kin.next()),
             self.calls.next_deadline(),
             Some(self.next_routing()),
         ];
@@ -411,6 +443,16 @@ impl Fabric {
         }
     }
 
+    pub fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
+    /// Namespace policy on entries of other clusters, from now on. What is in the catalog already is for
+    /// [`Event::Expelled`] to take out.
+    pub fn set_admission(&mut self, policy: Policy) {
+        self.admission = policy;
+    }
+
     pub fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -419,22 +461,31 @@ impl Fabric {
         &self.link_state
     }
 
+    /// One number for what all living nodes of this program say; equal where the catalogs are.
+    pub fn digest_of_kin(&self) -> u64 {
+        self.kin.roster.digest()
+    }
+
     fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
         self.overdue_calls(now, out);
         if self.stopping {
             return;
         }
         self.refresh(now, out);
+        self.kin_timers(now, out);
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
+            let own = self.cluster_id().clone();
             let functions = gone.function_removals.iter().map(|k| (&k.cluster_id, &k.node_id));
             for (cluster, node) in
                 gone.node_removals.iter().map(|k| (&k.cluster_id, &k.node_id)).chain(functions)
             {
                 if self.catalog.node(cluster, node).is_none() {
-                    self.told_by.remove(node);
-                    self.routes.border_lost(node, now);
+                    self.told_by.remove(cluster, node);
+                    if *cluster == own {
+                        self.routes.border_lost(node, now);
+                    }
                 }
             }
             out.push(Action::CatalogChanged(Box::new(gone)));
@@ -448,13 +499,28 @@ impl Fabric {
         }
         if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
-            let known = self.dialable();
-            let dials = self.membership.dials(known.iter().map(|n| &**n), now);
-            out.extend(dials.into_iter().map(|url| Action::Dial { url }));
+            let dials = {
+                let known = self.dialable();
+                let candidates = known.iter().map(|n| Candidate::of(n)).collect();
+                let roster = &self.kin.roster;
+                let needless = |node: &str| kin::is_needless(roster, node);
+                self.membership.dials(candidates, needless, now)
+            };
+            for url in dials {
+                let terms = self.foreign_cluster_behind(&url).map(|cluster| *self.federation.terms(&cluster));
+                if let Some(terms) = &terms {
+                    self.membership.be_patient(&url, terms.dials_before_backoff);
+                }
+                let timeout = terms.and_then(|t| Duration::try_from_secs_f64(t.connect_seconds_max).ok());
+                out.push(Action::Dial { url, timeout });
+            }
         }
     }
 
     fn message(&mut self, link: LinkId, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        if let Some((_, heard)) = self.counted.get_mut(&link) {
+            *heard = now.mono;
+        }
         let frame = Frame::decode(bytes);
         self.counters.messages_processed += 1;
         match &frame {
@@ -463,19 +529,27 @@ impl Fabric {
             _ => self.counters.other_messages += 1,
         }
         match frame {
-            Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
-            Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
-            Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),
-            Ok(Frame::Message(message)) => self.fabric_message(link, &message, bytes, now, out),
-            Ok(Frame::Answer(answer)) => self.answer(link, &answer, now, out),
-            Ok(Frame::Other(role, u)) => {
+            Ok(frame) => self.frame(link, frame, bytes, now, out),
+            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
+        }
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        let is_known = self.membership.speaker(link).is_some();
+        match frame {
+            Frame::Status(status, u) => self.status(link, &status, u, now, out),
+            Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
+            Frame::Gossip(_) | Frame::Message(_) if !is_known => self.early(link, bytes, now, out),
+            Frame::Gossip(gossip) => self.gossip(link, &gossip, now, out),
+            Frame::Message(message) => self.fabric_message(link, &message, bytes, now, out),
+            Frame::Answer(answer) => self.answer(link, &answer, now, out),
+            Frame::Other(role, u) => {
                 let text = format!("Invalid RPC request role: {}", &*role);
                 if !self.membership.is_dialled(link) {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
             }
-            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
         }
     }
 
@@ -506,12 +580,17 @@ impl Fabric {
             keys,
         } = revision;
         self.federation.revise(federation);
+        let plain = LinkFacts::default();
         for (node, peer) in self.membership.connected() {
-            if self.federation.may_meet(&peer.cluster_id, Some(node)).is_err() {
-                let close = |link| Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" };
-                out.extend(peer.links().map(close));
+            for link in peer.links() {
+                let facts = self.facts.get(&link).unwrap_or(&plain);
+                if let Err(refusal) = self.federation.admits(&peer.cluster_id, Some(node), facts) {
+                    refuse(out, refusal.reason, Some(link), refusal.message);
+                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" });
+                }
             }
         }
+        self.forget_forbidden();
         for route in self.routes.revise(route_rules) {
             let text =
                 format!("the route to {} by {} is not let in any more", route.destination, route.advertiser);
@@ -552,13 +631,21 @@ impl Fabric {
             cluster_id: self.own.membership.cluster_id.clone(),
             scope: self.own.scope,
             resources: self.own.resources.clone(),
-            capabilities: self.own.capabilities.clone(),
+            capabilities: self.capabilities(),
             transport_endpoints: self.own.transport_endpoints.clone(),
             tags: self.own.tags.clone(),
             advertised_at: unset(),
             ttl_seconds: self.own.catalog_ttl_seconds,
             region: self.own.region.clone(),
         }
+    }
+
+    fn capabilities(&self) -> Vec<Text> {
+        let extension = self.own.kin.then(|| EXTENSION.into());
+        let mut all: Vec<Text> = self.own.capabilities.iter().cloned().chain(extension).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn node_id(&self) -> &Text {
@@ -569,16 +656,17 @@ impl Fabric {
         &self.own.membership.cluster_id
     }
 
-    /// Nodes that may be dialled besides the seeds: all of the own cluster, and a few of each cluster that the
-    /// configuration names or that is a neighbour already. What lies behind a neighbour is reached through it.
+    /// Nodes that may be dialled besides the seeds: those of the own cluster that a link is wanted with, and a few of
+    /// each cluster that the configuration names or that is a neighbour already. What lies behind a neighbour is reached
+    /// through it.
     fn dialable(&self) -> Vec<Arc<NodeEntry>> {
         let own = self.cluster_id();
         let (mut known, mut foreign) = (Vec::new(), BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new());
         for node in self.catalog.nodes() {
-            if node.cluster_id == *own {
-                known.push(node.clone());
-            } else {
+            if node.cluster_id != *own {
                 foreign.entry(&node.cluster_id).or_default().push(node);
+            } else if !self.is_needless(&node.node_id) {
+                known.push(node.clone());
             }
         }
         for (cluster, mut nodes) in foreign {
@@ -597,6 +685,14 @@ impl Fabric {
             known.extend(nodes.into_iter().take(FOREIGN_NODES_DIALLED).cloned());
         }
         known
+    }
+
+    /// The other cluster that an address leads to, as far as that is known.
+    fn foreign_cluster_behind(&self, url: &str) -> Option<Text> {
+        let node = self.membership.node_behind(url)?;
+        let said = self.membership.peer(&node).filter(|p| p.report.is_some()).map(|p| p.cluster_id.clone());
+        let told = || self.catalog.nodes().find(|n| n.node_id == node).map(|n| n.cluster_id.clone());
+        said.or_else(told).filter(|cluster| self.is_foreign(cluster))
     }
 
     fn is_bridging(&self) -> bool {
@@ -634,8 +730,12 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// Nodes of one other cluster that are dialled though nobody configured them.
 const FOREIGN_NODES_DIALLED: usize = 2;
+/// Who told of which node is looked through when there are more of them.
+const TELLERS_MIN: usize = 1024;
 /// Leases are looked at this much after their end.
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
-mod simulation;
+mod clusters;
+#[cfg(test)]
+pub(crate) mod simulation;

@@ -103,18 +103,24 @@ impl Fabric {
         }
     }
 
-    /// The cluster in whose name a peer asks, as far as the link vouches for it, and the one of the peer: a member of
-    /// ours is believed, a neighbour may ask for itself and for those behind it.
-    pub(super) fn vouched(&self, peer: &str, source: Option<&Text>) -> Result<(Text, Text), Reason> {
-        let own = self.cluster_id();
-        let Some(speaker) = self.membership.peer(peer).map(|p| p.cluster_id.clone()) else {
-            return Ok((own.clone(), own.clone()));
-        };
-        let source = source.filter(|c| !c.is_empty()).unwrap_or(&speaker).clone();
-        if speaker != *own {
-            self.may_speak(&speaker, &source)?;
+    /// The cluster in whose name a member of the cluster `speaker` asks, as far as it may be believed: a member of ours is,
+    /// a neighbour may ask for itself and for those behind it, and for no node that is known to be of another cluster.
+    pub(super) fn vouched(
+        &self,
+        speaker: &Text,
+        source: Option<&Text>,
+        caller: &str,
+    ) -> Result<Text, Reason> {
+        let source = source.filter(|c| !c.is_empty()).unwrap_or(speaker);
+        if *speaker == *self.cluster_id() {
+            return Ok(source.clone());
         }
-        Ok((source, speaker))
+        self.may_come_from(speaker, source)?;
+        // What a peer has not said of itself is only supposed.
+        let said = self.membership.peer(caller).filter(|peer| peer.report.is_some());
+        let elsewhere = said.is_some_and(|peer| peer.cluster_id != *source);
+        let is_ours = *caller == **self.node_id() || self.catalog.node(self.cluster_id(), caller).is_some();
+        if elsewhere || is_ours { Err(Reason::NotEntitled) } else { Ok(source.clone()) }
     }
 
     pub(super) fn stage(&self, request: &RpcRequest, cluster: Option<&str>, caller_cluster: &str) -> Stage {

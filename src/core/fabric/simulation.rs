@@ -85,7 +85,7 @@ impl World {
                     self.flight.push_back((to, Event::LinkClosed { link: other }));
                 }
             }
-            Action::Dial { url } => {
+            Action::Dial { url, .. } => {
                 let to = self.nodes.iter().position(|m| m.url == url && m.listens && m.fabric.is_some());
                 match to {
                     Some(to) => self.connect(n, to, url),
@@ -226,11 +226,12 @@ impl World {
     }
 }
 
-fn url(n: usize) -> Text {
+pub(super) fn url(n: usize) -> Text {
     format!("ws://node-{n}:{}", 9000 + n).into()
 }
 
-fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
+/// Of a node of the cluster c1 that holds no links with other clusters.
+pub(crate) fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     Settings {
         membership: membership::Settings {
             node_id: url(n),
@@ -256,11 +257,12 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
         calls_max: 100,
         gossip_bytes_max: 1 << 19,
         bridging: Bridging::none(&"c1".into()),
+        kin: true,
         chance_seed: n as u64 + 1,
     }
 }
 
-fn function(name: &str) -> FunctionEntry {
+pub(super) fn function(name: &str) -> FunctionEntry {
     let identity = Identity {
         name: name.into(),
         function_id: name.into(),
@@ -336,12 +338,12 @@ fn a_node_that_was_held_up_for_long_keeps_its_own_entries() {
     for n in 0..2 {
         assert_eq!(world.names(n).len(), 8, "{n}");
     }
-    // A clock that is set forward ends no lease of one's own either.
+    // A clock that is set forward ends no lease of one's own either, nor of kin that lives.
     let fabric = world.nodes[0].fabric.as_mut().unwrap();
     let later = Now { wall: WALL + world.seconds + 1000.0, mono: Duration::from_secs_f64(world.seconds) };
     fabric.handle(Event::Tick, later, &mut Vec::new());
     let own = fabric.catalog().functions().filter(|f| f.node_id == url(0)).count();
-    assert_eq!((own, fabric.catalog().nodes().count()), (4, 1));
+    assert_eq!((own, fabric.catalog().nodes().count()), (4, 2));
 }
 
 #[test]
@@ -644,3 +646,5 @@ fn the_same_seed_makes_the_same_run() {
     };
     assert_eq!(trace(), trace());
 }
+
+mod explanations;

@@ -36,6 +36,10 @@ pub(super) struct Reach {
     pub linked: bool,
     /// A link that we dialled leads there.
     pub dialled: bool,
+    /// The node is of this program, to which one link is as good as two.
+    pub extends: bool,
+    /// No link is wanted.
+    pub needless: bool,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,8 @@ struct Target {
     turned_away: bool,
     /// The address is our own.
     own: bool,
+    /// Failures in a row before the pauses grow.
+    patience: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +126,14 @@ impl Dialling {
             let Some(node) = wanted.remove(&url) else { continue };
             let standing = reach(&node, &url);
             let target = self.targets.entry(url.clone()).or_insert_with(|| Target::new(node.clone()));
-            let back = standing.linked && self.expected >= DIAL_BACK_BELOW;
-            if target.own || standing.departed || standing.dialled || back || target.state != State::Idle {
+            let back = standing.linked && (standing.extends || self.expected >= DIAL_BACK_BELOW);
+            if target.own
+                || standing.needless
+                || standing.departed
+                || standing.dialled
+                || back
+                || target.state != State::Idle
+            {
                 continue;
             }
             if now.mono < target.not_before {
@@ -176,6 +188,13 @@ impl Dialling {
             target.failures = 0;
         }
         target.retry_later(linked, first, max, now, chance);
+    }
+
+    /// So many failures in a row are tried again before the pauses grow.
+    pub fn be_patient(&mut self, url: &str, patience: u32) {
+        if let Some(target) = self.targets.get_mut(url) {
+            target.patience = patience;
+        }
     }
 
     /// The address leads to this very node: never again.
@@ -240,12 +259,13 @@ impl Target {
             not_before: Duration::ZERO,
             turned_away: false,
             own: false,
+            patience: 0,
         }
     }
 
     fn retry_later(&mut self, linked: bool, first: f64, max: f64, now: Now, chance: &mut Chance) {
         self.failures = self.failures.saturating_add(1);
-        let doublings = (self.failures - 1).min(16);
+        let doublings = (self.failures - 1).saturating_sub(self.patience).min(16);
         let (first, max) = match (linked, self.turned_away) {
             (true, _) => (BACK_DELAY, BACK_DELAY_MAX),
             (false, true) => (first * 4.0, max.max(REFUSED_DELAY_MAX)),

@@ -18,6 +18,8 @@ pub struct Peer {
     pub instance_id: Text,
     pub report: Option<Report>,
     pub(super) latency: Latency,
+    /// It understands the extension of this program.
+    pub extends: bool,
     pub(super) links: Vec<LinkId>,
     /// When the last link was lost, if none is left.
     pub(super) lost_at: Option<Duration>,
@@ -66,6 +68,7 @@ impl Peer {
             instance_id: "".into(),
             report: None,
             latency: Latency::default(),
+            extends: false,
             links: Vec::new(),
             lost_at: None,
         }
@@ -84,7 +87,8 @@ impl Peer {
         let Some(report) = &self.report else { return UNKNOWN_LOAD };
         let age = now.mono.saturating_sub(report.received_at).as_secs_f64();
         let down = self.links.is_empty() || &*report.status != "ok";
-        let stale = age > (3.0 * own.gossip_interval_seconds).max(1.0);
+        let seldom = if self.extends { f64::from(KIN_REPORT_INTERVALS) } else { 0.0 };
+        let stale = age > ((3.0 + seldom) * own.gossip_interval_seconds).max(1.0);
         report.active_clients as f64
             + if down { DOWN_LOAD } else { 0.0 }
             + if stale { STALE_LOAD } else { 0.0 }
@@ -151,6 +155,9 @@ impl Report {
     }
 }
 
+/// Nodes of this program say STATUS to each other when their load changes, and else after so many gossip intervals:
+/// probes show that they live.
+pub const KIN_REPORT_INTERVALS: u32 = 12;
 /// Added to the load of a peer that is not `ok` or has no link.
 const DOWN_LOAD: f64 = 1000.0;
 /// Added where its last STATUS is older than three gossip intervals.

@@ -1,0 +1,183 @@
+//! Entries of nodes that somebody vouches for: their leases are renewed here, without a word from them.
+//!
+//! What such a node says is ordered by the versions of `membership::Roster` and not by the dates of its entries, so
+//! these are taken as they come, dated by the clock of this node. Limits and the one-to-one of names and ids hold as
+//! for all others.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+impl Catalog {
+    /// Applies a change that `node` of `cluster` made to its entries. Whatever is of others is to be taken out before.
+    pub fn vouch(
+        &mut self,
+        cluster: &Text,
+        node: &Text,
+        mut delta: Delta,
+        now: f64,
+        ttl_seconds: f64,
+    ) -> Applied {
+        let ids = std::mem::take(&mut delta.topic_removals);
+        let key =
+            |id: Text| TopicKey { cluster_id: cluster.clone(), node_id: node.clone(), subscription_id: id };
+        self.put_in(delta, ids.into_iter().map(key).collect(), now, ttl_seconds)
+    }
+
+    /// Makes `delta` all that these nodes of `cluster` hold.
+    pub fn replace(
+        &mut self,
+        cluster: &Text,
+        nodes: &BTreeSet<Text>,
+        mut delta: Delta,
+        now: f64,
+        ttl_seconds: f64,
+    ) -> Applied {
+        fn gone<E: Entry>(
+            table: &Table<E>,
+            kept: &[Arc<E>],
+            of: impl Fn(&Text, &Text) -> bool,
+        ) -> Vec<E::Key> {
+            let kept: BTreeSet<E::Key> = kept.iter().map(|e| e.key()).collect();
+            let theirs = table.iter().filter(|e| of(e.cluster_id(), e.node_id()));
+            theirs.map(|e| e.key()).filter(|key| !kept.contains(key)).collect()
+        }
+        let of = |c: &Text, n: &Text| c == cluster && nodes.contains(n);
+        delta.function_removals = gone(&self.functions, &delta.functions, of);
+        let topics = gone(&self.topics, &delta.topics, of);
+        delta.queue_removals = gone(&self.queues, &delta.queues, of);
+        delta.service_removals = gone(&self.services, &delta.services, of);
+        delta.cache_removals = gone(&self.caches, &delta.caches, of);
+        delta.cache_profile_removals = gone(&self.cache_profiles, &delta.cache_profiles, of);
+        delta.node_removals = gone(&self.nodes, &delta.nodes, of);
+        delta.topic_removals.clear();
+        self.put_in(delta, topics, now, ttl_seconds)
+    }
+
+    /// Renews the leases of the holders that are `alive`; the answer is their entries.
+    pub fn renew(&mut self, alive: impl Fn(&str, &str) -> bool, now: f64, ttl_seconds: f64) -> Delta {
+        let delta = self.excerpt(alive);
+        if delta.is_empty() {
+            return delta;
+        }
+        self.put_in(delta, Vec::new(), now, ttl_seconds).changed
+    }
+
+    fn put_in(&mut self, mut delta: Delta, topics: Vec<TopicKey>, now: f64, ttl_seconds: f64) -> Applied {
+        delta.stamp(now, ttl_seconds);
+        let mut applied = Applied::default();
+        let Applied { changed, refused } = &mut applied;
+        changed.sent_at = now;
+        let mut room = Room { per_cluster: &mut self.per_cluster, max: self.entries_per_cluster_max };
+        let gone = take_out(&mut self.functions, delta.function_removals, &mut room, now, |k| &k.cluster_id);
+        for key in &gone {
+            Arc::make_mut(&mut self.bindings).unbind(key);
+        }
+        changed.function_removals = gone;
+        let gone = take_out(&mut self.topics, topics, &mut room, now, |k| &k.cluster_id);
+        changed.topic_removals = gone.into_iter().map(|k| k.subscription_id).collect();
+        for entry in delta.functions {
+            if let Some(other) = self.bindings.conflict(&entry.identity) {
+                refused.push((Reason::EntryConflict, format!("{} is bound to {other}", entry.identity.name)));
+            } else if let Some(key) = put(&mut self.functions, &entry, &mut room, refused) {
+                Arc::make_mut(&mut self.bindings).bind(key, entry.clone());
+                changed.functions.push(entry);
+            }
+        }
+        for entry in delta.topics {
+            if put(&mut self.topics, &entry, &mut room, refused).is_some() {
+                changed.topics.push(entry);
+            }
+        }
+        macro_rules! both {
+            ($($list:ident $removals:ident)*) => { $(
+                changed.$removals =
+                    take_out(&mut self.$list, delta.$removals, &mut room, now, |k| &k.cluster_id);
+                for entry in delta.$list {
+                    if put(&mut self.$list, &entry, &mut room, refused).is_some() {
+                        changed.$list.push(entry);
+                    }
+                }
+            )* };
+        }
+        both! {
+            queues queue_removals services service_removals caches cache_removals
+            cache_profiles cache_profile_removals nodes node_removals
+        }
+        applied
+    }
+}
+
+fn take_out<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    keys: Vec<E::Key>,
+    room: &mut Room,
+    now: f64,
+    cluster: impl Fn(&E::Key) -> &Text,
+) -> Vec<E::Key> {
+    let removal = Removal { sent_at: f64::INFINITY, by_holder: false };
+    let there = keys.into_iter().filter(|key| {
+        let known = table.get(key).is_some();
+        known && Arc::make_mut(table).remove(key, removal, now).is_ok_and(|gone| gone.is_some())
+    });
+    let gone: Vec<E::Key> = there.collect();
+    gone.iter().for_each(|key| room.release(cluster(key)));
+    gone
+}
+
+/// The key, unless there is no room.
+fn put<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    entry: &Arc<E>,
+    room: &mut Room,
+    refused: &mut Vec<(Reason, String)>,
+) -> Option<Arc<E::Key>> {
+    let key = Arc::new(entry.key());
+    if table.get(&key).is_none() && !room.take(entry.cluster_id()) {
+        refused.push((Reason::CatalogLimit, format!("an entry of {}", entry.node_id())));
+        return None;
+    }
+    Arc::make_mut(table).insert(key.clone(), entry.clone());
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(nodes: &[&str], topics: &[(&str, &str)]) -> Delta {
+        let node = |n: &&str| {
+            let text = format!(r#"{{"node_id":"{n}","cluster_id":"c","advertised_at":1,"ttl_seconds":2}}"#);
+            Arc::new(serde_json::from_str(&text).unwrap())
+        };
+        let topic = |(n, id): &(&str, &str)| {
+            let text =
+                format!(r#"{{"subscription_id":"{id}","node_id":"{n}","cluster_id":"c","patterns":["a"]}}"#);
+            Arc::new(serde_json::from_str(&text).unwrap())
+        };
+        Delta {
+            nodes: nodes.iter().map(node).collect(),
+            topics: topics.iter().map(topic).collect(),
+            ..Delta::default()
+        }
+    }
+
+    #[test]
+    fn what_is_vouched_for_lives_by_our_clock_and_leaves_by_name() {
+        let (mut catalog, c) = (Catalog::new(100), Text::from("c"));
+        let both = BTreeSet::from(["n".into(), "m".into()]);
+        // Dated long ago by its holder: the version decided that it is news.
+        let told = delta(&["n", "m"], &[("n", "same"), ("m", "same")]);
+        assert_eq!(catalog.replace(&c, &both, told, 100.0, 10.0).changed.topics.len(), 2);
+        assert_eq!(catalog.next_expiry(), Some(110.0));
+        let renewed = catalog.renew(|_, node| node == "n", 105.0, 10.0);
+        assert_eq!((renewed.nodes.len(), renewed.topics.len()), (1, 1));
+        let removal = Delta { topic_removals: vec!["same".into()], ..Delta::default() };
+        assert_eq!(catalog.vouch(&c, &"n".into(), removal, 106.0, 10.0).changed.topic_removals.len(), 1);
+        assert_eq!(catalog.topics().map(|t| &*t.node_id).collect::<Vec<_>>(), ["m"]);
+        let gone = catalog.expire(112.0);
+        assert_eq!((gone.node_removals.len(), gone.topic_removals.len()), (1, 1));
+        let nobody = catalog.replace(&c, &BTreeSet::from(["n".into()]), Delta::default(), 112.0, 10.0);
+        assert_eq!((nobody.changed.node_removals.len(), catalog.entries_of_cluster("c")), (1, 0));
+    }
+}
