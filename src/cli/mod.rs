@@ -17,6 +17,7 @@ mod arguments;
 mod bench;
 mod client;
 pub mod config;
+mod ctl;
 mod discovery;
 mod dns;
 mod help;
@@ -62,6 +63,7 @@ enum Group {
     Discovery(discovery::DiscoveryGroup),
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
+    Ctl(ctl::CtlGroup),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -98,6 +100,7 @@ fn run(top: Top) -> ExitCode {
         Group::Discovery(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
+        Group::Ctl(group) => talk(verbose, || group.run()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod checks;
+mod control;
 mod document;
 mod fault;
 mod legacy;
@@ -21,6 +22,7 @@ mod units;
 mod unserved;
 mod value;
 
+pub use control::{PACKAGE_SOCKET, RuntimePlaces, control_socket, lasting_socket};
 pub use fault::{Fault, Faults, Origin, Place, Source};
 pub use load::{Alone, LoadRequest, Loaded, load, read_alone};
 pub use render::{Show, convert, example, show};

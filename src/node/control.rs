@@ -183,13 +183,24 @@ impl Hub {
             Action::CatalogChanged(delta) => self.catalog_changed(control, &delta, now),
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
+                if reason == Reason::TurnedAway
+                    && let Some(url) = link.and_then(|link| control.fabric.membership().address(link))
+                {
+                    self.journal.not_reached(url, now.wall, &text);
+                }
+                self.journal.refused(reason, now.wall, &text);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
                 let is_quiet = reason.is_routine()
                     || reason.is_of_federation() && !self.settings().federation.log.rejections;
                 let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
-            Action::Log { level, text } => log::log!(level, "{text}"),
+            Action::Log { level, text } => {
+                if level <= log::Level::Info {
+                    self.journal.happened(now.wall, &text);
+                }
+                log::log!(level, "{text}");
+            }
         }
         None
     }

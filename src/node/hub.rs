@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::journal::Journal;
 use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
@@ -42,6 +43,7 @@ pub struct Hub {
     pub deadlines: Deadlines,
     started_at: f64,
     pub counters: Counters,
+    pub journal: Journal,
     pub executor: Arc<Executor<'static>>,
     pub(super) control: Mutex<Control>,
     settings: ArcSwap<Settings>,
@@ -129,6 +131,7 @@ impl Hub {
             clock: parts.clock,
             deadlines: parts.deadlines,
             counters: Counters::default(),
+            journal: Journal::default(),
             executor: parts.executor,
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
@@ -312,6 +315,7 @@ impl Hub {
     /// Counts and logs what a stranger did wrong.
     pub fn refused(&self, reason: Reason, peer: &str, text: &str) {
         self.counters.count(reason);
+        self.journal.refused(reason, self.clock.now().wall, &format!("{peer}: {text}"));
         log::warn!(reason = reason.name(), peer = peer; "refused: {text}");
     }
 

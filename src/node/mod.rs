@@ -6,9 +6,11 @@ mod discover;
 pub mod fabric_settings;
 mod functions;
 mod hub;
+mod journal;
 mod keeper;
 mod memory;
 mod monitoring;
+pub mod operate;
 mod outlet;
 mod policy_file;
 mod publish;
@@ -33,6 +35,7 @@ use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
 use crate::drive::tls::TlsTrust;
 use hub::Hub;
+use operate::Operator;
 use start::{Started, Tls, settle_logs, start};
 
 /// Where the settings of a node come from.
@@ -84,12 +87,22 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         Ok(asking) => asking,
         Err(error) => return failed(&format!("cannot listen for signals: {error}")),
     };
+    // First of all: a second node in the same place must not touch anything of the first.
+    let control = match operate::bind(&loaded) {
+        Ok(control) => control.map(Arc::new),
+        Err(text) => return failed(&text),
+    };
     let started = match start(&executor, loaded).await {
         Ok(started) => started,
         Err(text) => return failed(&text),
     };
     let Started { hub, mut tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
+    let operator = Operator::new(hub.clone(), &plan);
+    if let Some(control) = &control {
+        log::info!("mpreg ctl is answered at {}", control.path().display());
+        executor.spawn(operator.clone().serve(control.clone())).detach();
+    }
     loop {
         match asking.next().await {
             Asked::Stop => break,
@@ -113,6 +126,9 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
     );
     if !ended.await {
         log::warn!("told to stop again; ending at once");
+    }
+    if let Some(control) = &control {
+        control.remove();
     }
     log::info!("stopped");
     ExitCode::SUCCESS

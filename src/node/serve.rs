@@ -73,6 +73,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
             serve(hub, link, origin);
         }
         Err(error) => {
+            hub.journal.not_reached(&url, hub.clock.now().wall, &error.to_string());
             log::debug!(peer = &*url; "cannot dial: {error}");
             hub.control(Event::DialFailed { url });
         }

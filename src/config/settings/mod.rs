@@ -31,6 +31,7 @@ table! {
         discovery: Discovery = none, Kind::Table(Discovery::ROWS), Restart, "Questions about what is offered where.";
         tenants: Tenants = none, Kind::Table(Tenants::ROWS), Restart, "Who the clients are.";
         admin: Admin = none, Kind::Table(Admin::ROWS), Restart, "Who may change policy, resync resolvers and register services.";
+        control: Control = none, Kind::Table(Control::ROWS), Restart, "The socket of mpreg ctl.";
         dns: Dns = none, Kind::Table(Dns::ROWS), Restart, "The DNS gateway.";
         pubsub: Pubsub = none, Kind::Table(Pubsub::ROWS), Restart, "Publishing and subscribing.";
         cache: Cache = none, Kind::Table(Cache::ROWS), Restart, "The cache.";

@@ -440,6 +440,11 @@ impl Fabric {
         }
     }
 
+    /// What the transport knows of a link with another node.
+    pub fn facts(&self, link: LinkId) -> Option<&LinkFacts> {
+        self.facts.get(&link)
+    }
+
     pub fn federation(&self) -> &Federation {
         &self.federation
     }
