@@ -95,6 +95,11 @@ impl Control {
 }
 
 impl Control {
+    /// How many calls of other nodes run on this one.
+    pub fn executing(&self) -> usize {
+        self.executing.len()
+    }
+
     /// When something is to be done without any event.
     fn next_deadline(&self) -> Option<Duration> {
         let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
@@ -154,6 +159,11 @@ impl Hub {
                 self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
+                if let Some((reason, text)) = self.takes_no_work() {
+                    let error = CallError::failed(text).because(reason);
+                    self.count_error(&error);
+                    return Some(Event::CallDone { execution: execution.execution, outcome: Err(error) });
+                }
                 if let Some(outcome) = request::echo_for_peer(self, &execution) {
                     if let Err(error) = &outcome {
                         self.count_error(error);

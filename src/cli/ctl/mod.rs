@@ -3,8 +3,8 @@
 //! A verb sends one order and prints its answer: for people, or with `--json` the document as the node gave it. The exit
 //! status is that of the node's answer (cli-config 4.9); 69 where no node answers, 77 where this user may not ask.
 
-mod reach;
-mod render;
+pub mod reach;
+pub mod render;
 
 use std::path::PathBuf;
 
@@ -35,6 +35,11 @@ enum CtlVerb {
     Routes(Routes),
     Catalog(Catalog),
     Functions(Functions),
+    Log(Log),
+    Reload(Reload),
+    Confirm(Confirm),
+    Drain(Drain),
+    Resume(Resume),
 }
 
 impl CtlGroup {
@@ -46,6 +51,11 @@ impl CtlGroup {
             CtlVerb::Routes(verb) => verb.run(),
             CtlVerb::Catalog(verb) => verb.run(),
             CtlVerb::Functions(verb) => verb.run(),
+            CtlVerb::Log(verb) => verb.run(),
+            CtlVerb::Reload(verb) => verb.run(),
+            CtlVerb::Confirm(verb) => verb.run(),
+            CtlVerb::Drain(verb) => verb.run(),
+            CtlVerb::Resume(verb) => verb.run(),
         }
     }
 }
@@ -141,6 +151,65 @@ ctl_verb! {
     struct Functions {}
 }
 
+ctl_verb! {
+    /// show what the log tells, and set it while the node runs
+    #[argh(
+        subcommand,
+        name = "log",
+        example = "mpreg ctl log",
+        example = "mpreg ctl log core::fabric=debug --for 10m",
+        example = "mpreg ctl log fabric=default",
+        note = "SCOPE=LEVEL for a part of the program, such as fabric, core::route, node::serve or drive::dial; LEVEL alone for all of it. Levels: error, warning, info, debug, trace, off; default takes a scope back. What is set stays over a reload and ends with the process."
+    )]
+    struct Log {
+        /// what to set; nothing: only show
+        #[argh(positional, arg_name = "scope=level")]
+        scopes: Vec<String>,
+        /// take it back after this time, as in 10m
+        #[argh(option, long = "for", arg_name = "time")]
+        time: Option<String>,
+    }
+}
+
+ctl_verb! {
+    /// read the configuration again and put in force what can be changed while the node runs
+    #[argh(
+        subcommand,
+        name = "reload",
+        example = "mpreg ctl reload",
+        example = "mpreg ctl reload --confirm 5m",
+        note = "The same as SIGHUP, with an answer: 0 when it holds, 78 with all faults when nothing was changed. With --confirm it is undone after that time unless `mpreg ctl confirm` comes; a node that is restarted meanwhile starts with the file as it is."
+    )]
+    struct Reload {
+        /// undo it after this time unless it is confirmed, as in 5m
+        #[argh(option, arg_name = "time")]
+        confirm: Option<String>,
+    }
+}
+
+ctl_verb! {
+    /// keep what `reload --confirm` has put in force
+    #[argh(subcommand, name = "confirm", example = "mpreg ctl confirm")]
+    struct Confirm {}
+}
+
+ctl_verb! {
+    /// take no new connections and calls, and go on with what runs, until `resume`
+    #[argh(
+        subcommand,
+        name = "drain",
+        example = "mpreg ctl drain",
+        note = "Readiness turns to 503, new connections get 503 and new calls an error that names the reason; other nodes are told to choose another. Links, connections and what runs stay. `mpreg ctl status` shows how much still runs."
+    )]
+    struct Drain {}
+}
+
+ctl_verb! {
+    /// take new work again after a drain
+    #[argh(subcommand, name = "resume", example = "mpreg ctl resume")]
+    struct Resume {}
+}
+
 impl Status {
     fn run(self) -> Outcome {
         self.reach().show(order("status"), render::status)
@@ -179,7 +248,60 @@ impl Functions {
     }
 }
 
-fn order(verb: &str) -> Order {
+impl Log {
+    fn run(self) -> Outcome {
+        if self.time.is_some() && self.scopes.is_empty() {
+            return Err(Failure::usage(
+                "--for goes with something to set, as in mpreg ctl log debug --for 10m",
+            ));
+        }
+        let seconds = seconds("--for", self.time.as_deref())?;
+        self.reach().show(Order { scopes: self.scopes.clone(), seconds, ..order("log") }, render::log)
+    }
+}
+
+impl Reload {
+    fn run(self) -> Outcome {
+        let seconds = seconds("--confirm", self.confirm.as_deref())?;
+        let result = self.reach().send(&Order { seconds, ..order("reload") })?;
+        let shown =
+            if self.json { output::print_json(&result) } else { output::print(&render::reload(&result)) };
+        shown?;
+        match result.get("faults").and_then(serde_json::Value::as_array) {
+            Some(faults) if !faults.is_empty() => Err(Failure::failed(render::lines(faults))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Confirm {
+    fn run(self) -> Outcome {
+        self.reach().show(order("confirm"), |_| "confirmed: what was reloaded last stays\n".to_owned())
+    }
+}
+
+impl Drain {
+    fn run(self) -> Outcome {
+        self.reach().show(order("drain"), render::drain)
+    }
+}
+
+impl Resume {
+    fn run(self) -> Outcome {
+        self.reach().show(order("resume"), render::drain)
+    }
+}
+
+/// The seconds of an option such as `5m`.
+fn seconds(option: &str, text: Option<&str>) -> Result<Option<f64>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    match crate::config::duration(text).filter(|time| !time.is_zero()) {
+        Some(time) => Ok(Some(time.as_secs_f64())),
+        None => Err(Failure::usage(format!("{option} wants a time such as 90s, 5m or 1h; got `{text}`"))),
+    }
+}
+
+pub fn order(verb: &str) -> Order {
     Order { verb: verb.to_owned(), ..Order::default() }
 }
 

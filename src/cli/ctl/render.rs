@@ -12,6 +12,7 @@ pub fn status(value: &Value) -> String {
     page.links(value);
     page.functions(value);
     page.limits(value);
+    page.settings(value);
     page.refusals(value);
     page.work(value);
     page.events(value);
@@ -125,6 +126,94 @@ pub fn functions(value: &Value) -> String {
         ("last end", "last_exit"),
     ];
     listed(&columns, &rows(value, "functions"), value, "functions")
+}
+
+/// What a reload has done.
+pub fn reload(value: &Value) -> String {
+    let mut out = plan(value);
+    let restart = array(value, "needs_restart").len();
+    out += match (array(value, "changes").len(), restart) {
+        (0, _) => "reloaded; nothing has changed\n",
+        (_, 0) => "reloaded\n",
+        _ => "reloaded; the rest takes effect after a restart\n",
+    };
+    if value["confirmed_former"] == true {
+        out += "the reload before this one waited to be confirmed; it is part of this one now\n";
+    }
+    if let Some(until) = value.get("confirm_until").and_then(Value::as_f64) {
+        out += &format!("undone at {} unless `mpreg ctl confirm` comes\n", utc(until));
+    }
+    out
+}
+
+/// Changes key by key, and what each takes.
+pub fn plan(value: &Value) -> String {
+    let mut out = String::new();
+    for change in array(value, "changes") {
+        let class = match change["class"].as_str().unwrap_or_default() {
+            "live" => "live   ",
+            "link" => "links  ",
+            _ => "restart",
+        };
+        let key = plain(change.get("key"));
+        let elements = array(change, "elements");
+        let text = match elements.is_empty() {
+            true => format!("{} -> {}", plain(change.get("from")), plain(change.get("to"))),
+            false => elements.iter().map(|e| plain(Some(e))).collect::<Vec<_>>().join(", "),
+        };
+        out += &format!("{class}  {key}: {text}  ({})\n", plain(change.get("origin")));
+        match change.get("links").and_then(Value::as_array) {
+            Some(links) if links.is_empty() => out += "         closes no link\n",
+            Some(links) => {
+                for link in links {
+                    let (node, why) = (plain(link.get("node_id")), plain(link.get("why")));
+                    out += &format!("         closes the link with {node}: {why}\n");
+                }
+            }
+            None => {}
+        }
+    }
+    for warning in array(value, "warnings") {
+        out += &format!("warning: {}\n", plain(Some(warning)));
+    }
+    if let Some(text) = value.get("restart_will_fail").and_then(Value::as_str) {
+        out += &format!("! a restart with it will fail:\n{text}\n");
+    }
+    out
+}
+
+pub fn log(value: &Value) -> String {
+    let mut out = format!("level         {}\n", plain(value.get("level")));
+    out += &format!("debug_scopes  {}\n", plain(value.get("debug_scopes")));
+    for set in array(value, "set") {
+        out += &format!("set           {}\n", scope(set));
+    }
+    out
+}
+
+/// What was set for one scope, and for how long.
+fn scope(set: &Value) -> String {
+    let name = set.get("scope").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let ends = set.get("ends_in_seconds").and_then(Value::as_f64);
+    let ends = ends.map_or("until it is taken back".to_owned(), |ends| format!("for {}", span(ends)));
+    format!("{}={} {ends}", name.unwrap_or("everything"), plain(set.get("level")))
+}
+
+pub fn drain(value: &Value) -> String {
+    let state =
+        if value["draining"] == true { "draining: no new work is taken" } else { "new work is taken" };
+    let before = if value["changed"] == true { "" } else { ", as before" };
+    format!(
+        "{state}{before}; {} clients, {} calls and {} calls of other nodes under way\n",
+        plain(value.get("clients")),
+        plain(value.get("calls_pending")),
+        plain(value.get("executing"))
+    )
+}
+
+/// One line for each text.
+pub fn lines(values: &[Value]) -> String {
+    values.iter().map(|value| plain(Some(value))).collect::<Vec<_>>().join("\n")
 }
 
 /// The status page as it grows.
@@ -241,6 +330,39 @@ impl Page {
                     self.line(true, "", &shown(limit));
                 }
             }
+        }
+    }
+
+    /// Certificate, reloads and the log.
+    fn settings(&mut self, value: &Value) {
+        if let Some(expires) = member(value, "certificate.expires_at").and_then(Value::as_f64) {
+            let left = expires - self.now;
+            let text = match left > 0.0 {
+                true => format!("ends {}, in {}", utc(expires), span(left)),
+                false => format!("has ended {}: nobody trusts it", utc(expires)),
+            };
+            self.line(left < CERTIFICATE_SECONDS, "certificate", &text);
+        }
+        if let Some(text) = member(value, "reload.last.text").and_then(Value::as_str) {
+            let bad = member(value, "reload.last.good") == Some(&Value::Bool(false));
+            let ago = span(self.now - number(value, "reload.last.at"));
+            self.line(bad, "reload", &format!("{ago} ago: {text}"));
+        }
+        let restart = array(value, "reload.needs_restart");
+        if !restart.is_empty() {
+            let keys: Vec<String> = restart.iter().map(|key| plain(Some(key))).collect();
+            self.line(true, "restart", &format!("needed for {}", keys.join(", ")));
+        }
+        if let Some(until) = member(value, "reload.confirm_until").and_then(Value::as_f64) {
+            let left = span(until - self.now);
+            self.line(
+                true,
+                "confirm",
+                &format!("the reload is undone in {left} unless `mpreg ctl confirm` comes"),
+            );
+        }
+        for set in array(value, "log.set") {
+            self.line(false, "log", &scope(set));
         }
     }
 
@@ -375,6 +497,8 @@ const SKEW_SECONDS: f64 = 2.0;
 const NEAR_SHARE: f64 = 0.8;
 /// A refusal of the last minutes is part of what is going on.
 const RECENT_SECONDS: f64 = 300.0;
+/// Two weeks: time enough to get another.
+const CERTIFICATE_SECONDS: f64 = 14.0 * 86_400.0;
 const REFUSALS_SHOWN: usize = 8;
 const UNREACHED_SHOWN: usize = 8;
 const EVENTS_SHOWN: usize = 8;

@@ -40,7 +40,7 @@ table! {
         limits: Limits = none, Kind::Table(Limits::ROWS), Live, "Limits; each has a counter and says so when it is reached.";
         monitoring: Monitoring = none, Kind::Table(Monitoring::ROWS), Restart, "The HTTP endpoints for metrics and health.";
         log: Log = none, Kind::Table(Log::ROWS), Live, "The log, on stderr.";
-        function: Vec<Function> = [], Kind::Tables(Function::ROWS), Restart ["functions"], "Functions that this node offers through worker processes; each runs a command that speaks JSON-RPC 2.0, one message a line on stdin and stdout.";
+        function: Vec<Function> = [], Kind::Tables(Function::ROWS), Live ["functions"], "Functions that this node offers through worker processes; each runs a command that speaks JSON-RPC 2.0, one message a line on stdin and stdout.";
     }
 }
 

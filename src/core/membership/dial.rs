@@ -111,11 +111,13 @@ impl Dialling {
         }
     }
 
-    /// Puts other seeds in force; the answer is those that are gone.
-    pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) -> Vec<Text> {
-        let mut gone = std::mem::replace(&mut self.seeds, without_own(seeds, own));
-        gone.retain(|url| !self.seeds.contains(url));
-        gone
+    /// Puts other seeds in force.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) {
+        self.seeds = without_own(seeds, own);
+    }
+
+    pub fn is_seed(&self, url: &Text) -> bool {
+        self.seeds.contains(url)
     }
 
     /// Addresses to be dialled now, of the seeds and these candidates. Each counts as being dialled until it is reported

@@ -364,11 +364,16 @@ impl Membership {
         })
     }
 
-    /// Other addresses are to be dialled always. The answer is the links that were opened to addresses that are not
-    /// among them any more; to be closed.
-    pub fn set_seeds(&mut self, seeds: Vec<Text>) -> Vec<LinkId> {
-        let gone = self.dialling.set_seeds(seeds, &self.own.node_id);
-        let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(|url| gone.contains(url));
+    /// Other addresses are to be dialled always. What leads to the others is to be closed: see
+    /// [`Membership::links_without`], to be asked before.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>) {
+        self.dialling.set_seeds(seeds, &self.own.node_id);
+    }
+
+    /// The links that were opened to a seed that is not among these.
+    pub fn links_without(&self, seeds: &[Text]) -> Vec<LinkId> {
+        let is_gone = |url: &Text| self.dialling.is_seed(url) && !seeds.contains(url);
+        let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(is_gone);
         self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
     }
 

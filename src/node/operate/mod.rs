@@ -5,18 +5,22 @@
 //! of the node is told so and nothing else. Answers are read from counters and from short looks at the core; nothing here
 //! keeps a lock while it waits or writes.
 
+mod logs;
+pub mod reload;
 mod socket;
 mod status;
 mod tables;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::LoadPlan;
 use super::hub::Hub;
+use super::start::Tls;
 use crate::config::{self, Loaded, RuntimePlaces};
 use crate::drive::control::{ControlBindError, ControlListener};
 
@@ -34,6 +38,15 @@ pub struct Order {
     /// At most so many rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// What the log is to tell: `fabric=debug`, `debug`, `fabric=default`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// How long it holds: what is set for the log, or a reload that nobody confirms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// A configuration file, as an absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
 }
 
 /// What comes of it: the result, or why there is none.
@@ -50,8 +63,13 @@ pub struct Refused {
 /// See the module.
 pub struct Operator {
     hub: Arc<Hub>,
+    plan: LoadPlan,
     /// As an absolute path; `None` for a node without a file.
     config_file: Option<PathBuf>,
+    /// Held over a reload, so that one comes after the other.
+    state: smol::lock::Mutex<reload::State>,
+    shown: Mutex<reload::Shown>,
+    scopes: Mutex<logs::Scopes>,
 }
 
 /// Binds the control socket of a node; `None` where it is off or has no place, which is told.
@@ -76,9 +94,12 @@ pub fn bind(loaded: &Loaded) -> Result<Option<ControlListener>, String> {
 }
 
 impl Operator {
-    pub fn new(hub: Arc<Hub>, plan: &LoadPlan) -> Arc<Operator> {
+    /// `loaded` and `tls` are what the node was started with.
+    pub fn new(hub: Arc<Hub>, plan: LoadPlan, loaded: Loaded, tls: Tls) -> Arc<Operator> {
         let config_file = plan.path.as_deref().map(absolute);
-        Arc::new(Operator { hub, config_file })
+        let state = smol::lock::Mutex::new(reload::State::new(loaded, tls));
+        let (shown, scopes) = (Mutex::default(), Mutex::default());
+        Arc::new(Operator { hub, plan, config_file, state, shown, scopes })
     }
 
     /// Carries out one order.
@@ -91,8 +112,29 @@ impl Operator {
             "routes" => Ok(tables::routes(&self.hub, &order)),
             "catalog" => tables::catalog(&self.hub, &order).await,
             "functions" => Ok(tables::functions(&self.hub)),
+            "log" => self.log(&order.scopes, order.time()?),
+            "reload" => self.reload(order.time()?).await,
+            "confirm" => self.confirm().await,
+            "plan" => self.plan(order.path).await,
+            "drain" => Ok(self.drain(true)),
+            "resume" => Ok(self.drain(false)),
             other => Err(Refused { status: 2, text: format!("this node knows no order `{other}`") }),
         }
+    }
+
+    /// Takes no new work, or does again.
+    fn drain(&self, draining: bool) -> Value {
+        let hub = &self.hub;
+        let is_new = hub.drain(draining);
+        if is_new {
+            let text = if draining { "drained: no new work is taken" } else { "resumed: new work is taken" };
+            log::warn!("{text}");
+            hub.journal.happened(hub.clock.now().wall, text);
+        }
+        json!({
+            "draining": draining, "changed": is_new, "clients": hub.clients(),
+            "calls_pending": hub.calls_pending(), "executing": hub.executing(),
+        })
     }
 
     /// Enough to tell nodes of one machine apart.
@@ -102,6 +144,14 @@ impl Operator {
             "name": hub.node_name(), "node_id": hub.node_id(), "cluster_id": hub.cluster_id(),
             "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION"), "config_file": self.config_file,
         })
+    }
+}
+
+impl Order {
+    fn time(&self) -> Result<Option<Duration>, Refused> {
+        let wrong = || Refused { status: 2, text: "this is no time".to_owned() };
+        let time = |seconds| Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= TIME_MAX);
+        self.seconds.map(|seconds| time(seconds).ok_or_else(wrong)).transpose()
     }
 }
 
@@ -115,3 +165,6 @@ impl Refused {
 pub fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
+
+/// Nothing that is set for a while is set for longer.
+const TIME_MAX: Duration = Duration::from_secs(365 * 86_400);

@@ -54,32 +54,34 @@ pub async fn status(operator: &Operator) -> Value {
         }),
         "functions": hub.workers().health().iter().map(super::tables::function).collect::<Vec<_>>(),
         "clock": clock(&look.offsets),
+        "certificate": operator.certificate().await,
+        "reload": reload(operator),
+        "log": operator.shown_log(),
         "events": hub.journal.events(EVENTS_SHOWN).iter()
             .map(|noted| json!({ "at": noted.at, "text": noted.text })).collect::<Vec<_>>(),
         "now": now.wall,
     })
 }
 
-/// What speaks against giving the node work.
-pub fn faults(hub: &Hub) -> Vec<String> {
-    let mut faults = Vec::new();
-    if hub.is_stopping() {
-        faults.push("the node is stopping and takes no new work".to_owned());
-    }
-    if hub.keeper().is_some_and(|keeper| keeper.is_failing()) {
-        faults.push("the store cannot be written; the log says why".to_owned());
-    }
-    faults
-}
-
 fn health(hub: &Hub) -> Value {
-    let faults = faults(hub);
-    let state = match hub.is_stopping() {
-        true => "stopping",
-        false if faults.is_empty() => "ready",
-        false => "not ready",
+    let faults = hub.unready();
+    let state = match (hub.is_stopping(), hub.is_draining()) {
+        (true, _) => "stopping",
+        (false, true) => "draining",
+        _ if faults.is_empty() => "ready",
+        _ => "not ready",
     };
     json!({ "state": state, "faults": faults })
+}
+
+fn reload(operator: &Operator) -> Value {
+    let shown = lock(&operator.shown);
+    json!({
+        "last": shown.last.as_ref().map(|told| {
+            json!({ "at": told.at, "good": told.is_good, "text": told.text })
+        }),
+        "needs_restart": shown.needs_restart, "confirm_until": shown.confirm_until, "reloads_total": shown.reloads,
+    })
 }
 
 /// What the core knows, taken under one short lock.
