@@ -69,6 +69,16 @@ fn shown(key: &Key, value: Option<&Value>) -> String {
 
 /// What came, went and changed, by the names of the elements.
 fn compared(from: &[Element], to: &[Element]) -> Vec<String> {
+    // What a person calls them, as far as that tells them apart on both sides.
+    let name = |element: &Element| {
+        let short = names(element).next().unwrap_or_else(|| "an element".to_owned());
+        let is_only =
+            |list: &[Element]| list.iter().filter(|e| names(e).next().as_ref() == Some(&short)).count() <= 1;
+        match is_only(from) && is_only(to) {
+            true => short,
+            false => names(element).collect::<Vec<_>>().join(" "),
+        }
+    };
     let mut told = Vec::new();
     for new in to.iter().filter(|new| !from.contains(new)) {
         let is_known = from.iter().any(|old| name(old) == name(new));
@@ -78,19 +88,19 @@ fn compared(from: &[Element], to: &[Element]) -> Vec<String> {
         told.push(format!("- {}", name(old)));
     }
     told.dedup();
-    told
+    // The same elements in another order.
+    if told.is_empty() && from != to { vec!["another order".to_owned()] } else { told }
 }
 
-/// What a person calls an element.
-fn name(element: &Element) -> String {
+/// What names an element, the most telling first.
+fn names(element: &Element) -> impl Iterator<Item = String> {
     let text = |key: &&str| match element.members.get(*key).map(|setting| &setting.value) {
         Some(Value::Text(text)) if !text.is_empty() => Some(text.clone()),
         Some(Value::Word(word)) => Some((*word).to_owned()),
         Some(Value::Int(number)) => Some(number.to_string()),
         _ => None,
     };
-    let parts: Vec<String> = NAMING.iter().filter_map(|keys| keys.iter().find_map(text)).collect();
-    if parts.is_empty() { "an element".to_owned() } else { parts.join(" ") }
+    NAMING.iter().filter_map(move |keys| keys.iter().find_map(text))
 }
 
 /// Members that name an element, by their rank.

@@ -37,7 +37,11 @@ impl Operator {
         let mut wanted = Vec::new();
         for word in words {
             let (scope, level) = word.split_once('=').unwrap_or(("", word));
-            wanted.push((scope.trim().to_owned(), level_of(level.trim())?));
+            let (scope, level) = (scope.trim(), level_of(level.trim())?);
+            if level.is_none() && !scope.is_empty() && !lock(&self.scopes).set.contains_key(scope) {
+                return Err(Refused::failed(format!("nothing is set for `{scope}`; see mpreg ctl log")));
+            }
+            wanted.push((scope.to_owned(), level));
         }
         let until = time.map(|time| self.hub.clock.now().wall + time.as_secs_f64());
         for (scope, level) in wanted {

@@ -18,7 +18,7 @@ use crate::core::discovery::{Registry, RpcSpecSettings};
 use crate::core::fabric::Closing;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::tls::{ClientTls, ServerTls, TlsError, TlsTrust};
-use crate::node::hub::{Hub, lock};
+use crate::node::hub::lock;
 use crate::node::start::{self, Tls};
 use crate::node::{LoadPlan, fabric_settings, translate};
 
@@ -108,8 +108,7 @@ impl Operator {
             log::error!("reload: with this configuration a restart will fail: {}", listed(faults));
         }
         let closings = self.hub.closings(&next.loaded.settings);
-        let rows: Vec<Value> =
-            changes.iter().map(|change| row(change, Some((&self.hub, &closings)))).collect();
+        let rows: Vec<Value> = changes.iter().map(|change| row(change, Some(&closings))).collect();
         let next = Arc::new(next);
         let faults = self.apply(&mut state, next);
         let mut restart = Vec::new();
@@ -156,8 +155,7 @@ impl Operator {
             text: format!("it would be refused:\n{}", listed(&faults)),
         })?;
         let closings = self.hub.closings(&next.loaded.settings);
-        let rows: Vec<Value> =
-            changes.iter().map(|change| row(change, Some((&self.hub, &closings)))).collect();
+        let rows: Vec<Value> = changes.iter().map(|change| row(change, Some(&closings))).collect();
         Ok(json!({
             "changes": rows, "restart_will_fail": unserved.as_ref().map(listed),
             "warnings": next.loaded.warnings.iter().map(Fault::to_string).collect::<Vec<_>>(),
@@ -301,7 +299,7 @@ pub fn listed(faults: &Faults) -> String {
 }
 
 /// One change, with the links that it closes where that is known.
-pub fn row(change: &Change, closings: Option<(&Hub, &[Closing])>) -> Value {
+pub fn row(change: &Change, closings: Option<&[Closing]>) -> Value {
     let class = match change.reload {
         Reload::Live => "live",
         Reload::Link => "link",
@@ -311,7 +309,7 @@ pub fn row(change: &Change, closings: Option<(&Hub, &[Closing])>) -> Value {
         "key": change.key, "class": class, "from": change.from, "to": change.to, "elements": change.elements,
         "origin": change.origin.to_string(),
     });
-    if let Some((_, closings)) = closings.filter(|_| change.reload == Reload::Link) {
+    if let Some(closings) = closings.filter(|_| change.reload == Reload::Link) {
         let concerned = closings.iter().filter(|closing| {
             change.key.strip_prefix(closing.table).is_some_and(|rest| rest.starts_with('.'))
         });
