@@ -74,8 +74,7 @@ mod tests {
             ("control.socket=/srv/c", &unit, Some("/srv/c")),
             ("control.enabled=false", &unit, None),
         ] {
-            let mut request = LoadRequest::default();
-            request.host_name = "h".into();
+            let mut request = LoadRequest { host_name: "h".into(), ..LoadRequest::default() };
             if let Some((key, value)) = set.split_once('=') {
                 request.overrides.push((key.into(), value.into(), "--set".into()));
             }

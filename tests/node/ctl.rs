@@ -342,7 +342,8 @@ fn functions_come_go_and_change_and_no_call_fails_by_it() {
         caller.send(request("s", json!([command("c", "t.slow", json!(["kept"]))]))).await;
         node.logged_text("slow kept begins");
         // One goes, with a call under way; one comes; one stays as it is but for its version.
-        let new = function("t.add", "version = \"2.0.0\"") + &function("t.given", "");
+        let new =
+            function("t.add", "version = \"2.0.0\"") + &function("t.given", "environment = { OWN = \"1\" }");
         let told = reload(&node, &new).good();
         assert!(told.contains("live     function: ~ t.add, + t.given, - t.slow"), "{told}");
         let answer = wire.call("t.given", json!([1])).await;
@@ -353,8 +354,8 @@ fn functions_come_go_and_change_and_no_call_fails_by_it() {
         assert_eq!(wire.ask(request("v", json!([asked]))).await["r"]["c"], 5);
         std::fs::write(node.folder.path().join("release"), "").unwrap();
         assert_eq!(caller.next().await["r"]["c"], "kept", "what ran has ended well");
-        node.logged("the end of the worker", |line| line.contains("t.slow") && line.contains("exited"));
-        assert_eq!(node.count_logged("t.add (pid"), 1, "{before} serves it still");
+        node.logged("the end of the worker", |line| line.contains("t.slow") && line.contains("was ended"));
+        assert_eq!(node.count_logged("t.add (pid"), 1, "{before} serves it still: {:#?}", node.log());
         let shown = ctl(&node, "functions --json").json();
         let names: Vec<&str> =
             shown["functions"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
@@ -554,5 +555,119 @@ fn reloads_under_load_drop_no_connection_and_fail_no_call() {
         assert_eq!(ctl(&other, "peers --json").json()["peers"][0]["connected"], true);
         let events = status(&other)["events"].to_string();
         assert!(!events.contains("no link"), "{events}");
+    });
+}
+
+/// One key after the other, each seen from outside.
+#[test]
+fn what_is_declared_live_changes_while_the_node_runs() {
+    let slow = function("t.slow", "");
+    let base = format!("[monitoring]\nport = 0\n{slow}");
+    let with = |more: &str| format!("{more}{base}");
+    let node = Node::start(&base);
+    let port: u16 = node.told("MPREG_MONITORING_URL=http://127.0.0.1:").parse().unwrap();
+    let metrics = |headers: &str| {
+        let text =
+            format!("GET /metrics/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+        exchange_raw(port, text.as_bytes())
+    };
+    run(async |_| {
+        let mut wire = node.wire().await;
+        let live = |text: &str, keys: &[&str]| {
+            node.rewrite(text);
+            let told = ctl(&node, "reload --json").json();
+            let changes = told["changes"].as_array().unwrap();
+            for key in keys {
+                let class = |c: &Value| c["key"] == *key && c["class"] != "restart";
+                assert!(changes.iter().any(class), "{key}: {told}");
+            }
+            assert_eq!(told["needs_restart"], json!([]), "{told}");
+        };
+        live(&with("[fabric]\nrpc_timeout = \"200ms\"\n"), &["fabric.rpc_timeout"]);
+        let answer = wire.call("t.slow", json!(["x"])).await;
+        assert!(answer["error"].to_string().contains("timed out after 0.19"), "{answer}");
+
+        live(&with("[listen]\nmax_connections = 1\n"), &["listen.max_connections", "fabric.rpc_timeout"]);
+        assert!(dial(&node.url(), &Default::default()).await.is_err(), "one is there already");
+        live(&base, &["listen.max_connections"]);
+        node.wire().await.leave().await;
+
+        let guarded =
+            base.replace("port = 0", "port = 0\ntoken = \"secret\"\ncors = { origins = [\"http://a\"] }");
+        live(&guarded, &["monitoring.token", "monitoring.cors.origins"]);
+        assert!(metrics("").starts_with("HTTP/1.1 401"));
+        let shown = metrics("Authorization: Bearer secret\r\nOrigin: http://a\r\n");
+        assert!(
+            shown.starts_with("HTTP/1.1 200") && shown.contains("allow-origin: http://a"),
+            "{shown:.300}"
+        );
+        live(
+            &base.replace("port = 0", "port = 0\nprometheus = false"),
+            &["monitoring.prometheus", "monitoring.token"],
+        );
+        assert!(metrics("").starts_with("HTTP/1.1 404"));
+
+        live(
+            &with("[discovery.policy]\nenabled = true\ndefault = \"deny\"\n"),
+            &["discovery.policy.enabled", "discovery.policy.default"],
+        );
+        let answer = wire.call("namespace_status", json!([{ "namespace": "a" }])).await;
+        assert_eq!(answer["r"]["c"]["allowed"], false, "{answer}");
+        let closed = "[admin]\nmode = \"tenants\"\ntenants = [\"t\"]\n[tenants]\nenabled = true\ndefault = \"guest\"\n\
+                      [[tenants.credential]]\ntenant = \"t\"\ntoken = \"token-of-t\"\n";
+        live(&with(closed), &["admin.mode", "admin.tenants", "tenants.enabled", "tenants.default"]);
+        let apply = json!([{ "rules": [] }]);
+        let answer = wire.call("namespace_policy_apply", apply.clone()).await;
+        assert!(answer["error"].to_string().contains("administrators"), "{answer}");
+        live(&base, &["admin.mode"]);
+        let answer = wire.call("namespace_policy_apply", apply).await;
+        assert!(!answer["error"].to_string().contains("administrators"), "{answer}");
+
+        live(&with("[log]\nformat = \"json\"\n"), &["log.format"]);
+        node.logged("a line of JSON", |line| line.starts_with('{') && line.contains("reloaded"));
+        live(&with("[node]\nstop_timeout = \"600ms\"\n"), &["node.stop_timeout"]);
+        wire.send(request("s", json!([command("c", "t.slow", json!(["y"]))]))).await;
+        node.logged("the call", |line| line.contains("slow y begins"));
+        node.signal(Signal::TERM);
+        node.logged("the time", |line| line.contains("stopping; at most 0.6 s"));
+    });
+}
+
+#[test]
+fn peers_and_federation_change_and_close_only_the_links_concerned() {
+    let part = |cluster: &str, more: &str| {
+        format!("[node]\ncluster_id = \"{cluster}\"\n[fabric]\ngossip_interval = \"200ms\"\n{more}")
+    };
+    let open = "[federation]\nmode = \"permissive_bridging\"\n\
+                [federation.security]\nrequire_mutual_auth = false\nrequire_encryption = false\n";
+    let node = Node::start(&part("a", ""));
+    let own = Node::start(&part("a", ""));
+    let seeds = format!("[peers]\nconnect = \"{}\"\n", node.url());
+    let foreign = Node::start(&part("b", &format!("{seeds}{open}")));
+    let peers = || {
+        let told = ctl(&node, "peers --json").json();
+        let all = told["peers"].as_array().unwrap().clone();
+        let up = all.iter().filter(|p| p["connected"] == true);
+        let mut up: Vec<String> = up.map(|p| p["node_id"].as_str().unwrap().to_owned()).collect();
+        up.sort();
+        up
+    };
+    run(async |_| {
+        let connect = format!("[peers]\nconnect = \"{}\"\n", own.url());
+        let told = reload(&node, &part("a", &connect)).good();
+        assert!(told.contains("links    peers.connect"), "{told}");
+        eventually("a link with the own one", async || peers() == [own.url()]).await;
+        let refusals = status(&node)["refusals"].to_string();
+        assert!(refusals.contains("cluster_refused"), "{refusals}");
+        let told = reload(&node, &part("a", &format!("{connect}{open}"))).good();
+        assert!(told.contains("links    federation.mode"), "{told}");
+        let mut both = vec![own.url(), foreign.url()];
+        both.sort();
+        eventually("links with both", async || peers() == both).await;
+        let told = reload(&node, &part("a", &connect)).good();
+        let closes = format!("closes the link with {}", foreign.url());
+        assert!(told.contains(&closes) && !told.contains(&format!("the link with {}", own.url())), "{told}");
+        eventually("the end of the foreign one", async || peers() == [own.url()]).await;
+        assert!(!status(&node)["events"].to_string().contains(&format!("no link to {}", own.url())));
     });
 }
