@@ -17,6 +17,7 @@ mod arguments;
 mod bench;
 mod client;
 pub mod config;
+mod ctl;
 mod discovery;
 mod dns;
 mod explain;
@@ -65,6 +66,7 @@ enum Group {
     Explain(explain::ExplainGroup),
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
+    Ctl(ctl::CtlGroup),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -102,6 +104,7 @@ fn run(top: Top) -> ExitCode {
         Group::Explain(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
+        Group::Ctl(group) => talk(verbose, || group.run()),
     }
 }
 

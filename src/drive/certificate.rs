@@ -5,8 +5,10 @@
 
 use std::net::IpAddr;
 
-use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use webpki::EndEntityCert;
+use std::time::Duration;
+
+use futures_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, Error, KeyUsage};
 
 use super::link::Link;
 use crate::core::federation::{CertificateNames, LinkFacts};
@@ -34,6 +36,21 @@ pub fn certificate_names(certificate: &CertificateDer<'_>, address: IpAddr) -> C
         addresses: is_named.then_some(address).into_iter().collect(),
     }
 }
+
+/// When a certificate ends, in seconds since 1970; `None` where it cannot be read or has no end.
+pub fn expires_at(certificate: &CertificateDer<'_>) -> Option<f64> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    // Its dates are judged before anything else; to whom it leads does not matter.
+    let judged =
+        certificate.verify_for_usage(&[], &[], &[], END_OF_TIME, KeyUsage::server_auth(), None, None);
+    match judged {
+        Err(Error::CertExpired { not_after, .. }) => Some(not_after.as_secs() as f64),
+        _ => None,
+    }
+}
+
+/// A certificate that has no end says the last second of 9999 (RFC 5280 4.1.2.5).
+const END_OF_TIME: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +87,17 @@ mod tests {
             assert_eq!((&*names.uris[0], &*names.dns[0], &*names.dns[1]), (uri, "n1.b.net", "*.c.net"));
             assert_eq!((names.uris.len(), names.dns.len()), (1, 2));
         }
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_known() {
+        for (year, expected) in [(2030, Some(1_893_456_000.0)), (9999, Some(253_370_764_800.0))] {
+            let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(expires_at(certificate.der()), expected);
+        }
+        assert_eq!(expires_at(&CertificateDer::from(vec![0x30])), None);
     }
 
     #[test]

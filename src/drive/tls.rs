@@ -21,6 +21,8 @@ use futures_rustls::rustls::{
     SignatureScheme, SupportedProtocolVersion, version,
 };
 
+use super::certificate::expires_at;
+
 /// `[tls]`.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
@@ -51,18 +53,31 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What the wss and tcps endpoints of a node present and demand.
+/// What the wss and tcps endpoints of a node present and demand: at any moment one [`ServerTls`].
 #[derive(Debug)]
 pub struct TlsIdentity {
-    settings: TlsSettings,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<ServerTls>,
 }
 
-/// Whom a node trusts when it dials wss or tcps, and what it presents.
+/// Whom a node trusts when it dials wss or tcps, and what it presents: at any moment one [`ClientTls`].
 #[derive(Debug)]
 pub struct TlsTrust {
+    current: ArcSwap<ClientTls>,
+}
+
+/// The files of a listening side as they were read.
+#[derive(Debug)]
+pub struct ServerTls {
     settings: TlsSettings,
-    current: ArcSwap<ClientConfig>,
+    config: Arc<ServerConfig>,
+    expires_at: Option<f64>,
+}
+
+/// The files of a dialling side as they were read.
+#[derive(Debug)]
+pub struct ClientTls {
+    settings: TlsSettings,
+    config: Arc<ClientConfig>,
 }
 
 /// One fault of `[tls]`.
@@ -74,45 +89,79 @@ pub struct TlsError {
     pub fault: String,
 }
 
+impl ServerTls {
+    pub fn load(settings: TlsSettings) -> Result<ServerTls, TlsError> {
+        let (config, expires_at) = build_server(&settings)?;
+        Ok(ServerTls { settings, config: Arc::new(config), expires_at })
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    /// When the certificate of the chain that ends first does, in seconds since 1970.
+    pub fn expires_at(&self) -> Option<f64> {
+        self.expires_at
+    }
+}
+
+impl ClientTls {
+    /// Also reads the certificates that the system trusts.
+    pub fn load(settings: TlsSettings) -> Result<ClientTls, TlsError> {
+        let config = Arc::new(build_client(&settings)?);
+        Ok(ClientTls { settings, config })
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+}
+
 impl TlsIdentity {
     pub fn load(settings: TlsSettings) -> Result<TlsIdentity, TlsError> {
-        let current = ArcSwap::new(Arc::new(build_server(&settings)?));
-        Ok(TlsIdentity { settings, current })
+        Ok(TlsIdentity { current: ArcSwap::from_pointee(ServerTls::load(settings)?) })
     }
 
     /// Reads the files again. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(build_server(&self.settings)?));
+        let settings = self.current().settings.clone();
+        self.install(Arc::new(ServerTls::load(settings)?));
         Ok(())
     }
 
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
+    /// For the handshakes that come; what is open goes on.
+    pub fn install(&self, tls: Arc<ServerTls>) {
+        self.current.store(tls);
+    }
+
+    pub fn current(&self) -> Arc<ServerTls> {
+        self.current.load_full()
     }
 
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        self.current.load().config.clone()
     }
 }
 
 impl TlsTrust {
-    /// Also reads the certificates that the system trusts.
     pub fn load(settings: TlsSettings) -> Result<TlsTrust, TlsError> {
-        let current = ArcSwap::new(Arc::new(build_client(&settings)?));
-        Ok(TlsTrust { settings, current })
+        Ok(TlsTrust::of(Arc::new(ClientTls::load(settings)?)))
     }
 
-    /// Reads the files again. On an error the old trust stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(build_client(&self.settings)?));
-        Ok(())
+    pub fn of(tls: Arc<ClientTls>) -> TlsTrust {
+        TlsTrust { current: ArcSwap::new(tls) }
     }
 
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
+    /// For the links that are dialled from now on.
+    pub fn install(&self, tls: Arc<ClientTls>) {
+        self.current.store(tls);
     }
 
-    pub(super) fn client_config(&self) -> Arc<ClientConfig> {
+    pub fn current(&self) -> Arc<ClientTls> {
         self.current.load_full()
     }
 }
@@ -142,7 +191,7 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+fn build_server(settings: &TlsSettings) -> Result<(ServerConfig, Option<f64>), TlsError> {
     let Some((chain, key)) = own_certificate(settings)? else {
         return Err(TlsError {
             key: "tls.cert_file",
@@ -150,6 +199,7 @@ fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
             fault: "an endpoint with TLS needs a certificate; set tls.cert_file and tls.key_file".to_owned(),
         });
     };
+    let expires_at = chain.iter().filter_map(expires_at).reduce(f64::min);
     let provider = Arc::new(ring::default_provider());
     let verifier = match settings.client_auth {
         ClientAuth::None => WebPkiClientVerifier::no_client_auth(),
@@ -172,12 +222,13 @@ fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
             builder.build().map_err(|e| TlsError::new("tls.ca_file", file, e.to_string()))?
         }
     };
-    ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(settings.min_version.versions())
         .map_err(TlsError::version)?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .map_err(|e| settings.key_fault(e))
+        .map_err(|e| settings.key_fault(e))?;
+    Ok((config, expires_at))
 }
 
 fn build_client(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {

@@ -110,6 +110,11 @@ impl Control {
 }
 
 impl Control {
+    /// How many calls of other nodes run on this one.
+    pub fn executing(&self) -> usize {
+        self.executing.len()
+    }
+
     /// When something is to be done without any event.
     fn next_deadline(&self) -> Option<Duration> {
         let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
@@ -178,6 +183,11 @@ impl Hub {
                 self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
+                if let Some((reason, text)) = self.takes_no_work() {
+                    let error = CallError::failed(text).because(reason);
+                    self.count_error(&error);
+                    return Some(Event::CallDone { execution: execution.execution, outcome: Err(error) });
+                }
                 if let Some(outcome) = request::echo_for_peer(self, &execution) {
                     if let Err(error) = &outcome {
                         self.count_error(error);
@@ -208,13 +218,24 @@ impl Hub {
             Action::CatalogChanged(delta) => self.catalog_changed(control, &delta, now),
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
+                if reason == Reason::TurnedAway
+                    && let Some(url) = link.and_then(|link| control.fabric.membership().address(link))
+                {
+                    self.journal.not_reached(url, now.wall, &text);
+                }
+                self.journal.refused(reason, now.wall, &text);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
                 let is_quiet = reason.is_routine()
                     || reason.is_of_federation() && !self.settings().federation.log.rejections;
                 let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
-            Action::Log { level, text } => log::log!(level, "{text}"),
+            Action::Log { level, text } => {
+                if level <= log::Level::Info {
+                    self.journal.happened(now.wall, &text);
+                }
+                log::log!(level, "{text}");
+            }
         }
         None
     }

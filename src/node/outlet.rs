@@ -104,6 +104,11 @@ impl Outlet {
         self.subscriptions.fetch_sub(1, Relaxed);
     }
 
+    /// What waits for the other end to read.
+    pub fn waiting_bytes(&self) -> usize {
+        self.lock().bytes()
+    }
+
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.load(Relaxed)
     }

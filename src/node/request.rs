@@ -37,8 +37,8 @@ pub fn serve(connection: &mut Connection, request: &RpcRequest<'_>, frame: &Byte
     let hub = connection.hub.clone();
     hub.counters.requests.fetch_add(1, Relaxed);
     hub.counters.commands.fetch_add(request.commands.len() as u64, Relaxed);
-    if hub.is_stopping() {
-        let error = CallError::failed("the node is stopping; use another").because(Reason::Stopping);
+    if let Some((reason, text)) = hub.takes_no_work() {
+        let error = CallError::failed(text).because(reason);
         return refuse(connection, &request.u, &error);
     }
     let functions = hub.functions();

@@ -85,12 +85,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         discovery.set_policy(policy);
     }
     let specs = translate::workers(&settings);
-    for function in &settings.function {
-        let declaration = declaration(function)?;
-        discovery
-            .register_function(declaration)
-            .map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
-    }
+    discovery.set_functions(declarations(&settings)?).map_err(|(_, text)| format!("[[function]]: {text}"))?;
     let bridging = fabric_settings::bridging(&loaded).map_err(|faults| faults.to_string())?;
     let route_keys = RouteKeys::new(bridging.trust.keys.clone());
     let fabric = translate::fabric(&settings, &node_id, &instance_id, &place, bridging, seed());
@@ -307,6 +302,11 @@ fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener])
     }
 }
 
+/// The declared functions as discovery takes them.
+pub fn declarations(settings: &Settings) -> Result<Vec<FunctionDeclaration>, String> {
+    settings.function.iter().map(declaration).collect()
+}
+
 fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration, String> {
     let version = FunctionVersion::parse(&function.version).ok_or_else(|| {
         format!("[[function]] {}: version {} cannot be read", function.name, function.version)
@@ -335,7 +335,7 @@ fn function_tags(function: &crate::config::Function) -> Vec<Text> {
 }
 
 /// The built-in and the declared functions as the data path needs them.
-fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> LocalFunctions {
+pub fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> LocalFunctions {
     let functions = discovery.registry().functions().iter().map(|description| {
         let identity = &description.identity;
         let run = match &*identity.name {

@@ -171,12 +171,12 @@ fn a_reload_brings_level_limits_and_tokens_and_names_what_needs_a_restart() {
     run(async |_| {
         let mut wire = node.wire().await;
         assert_eq!(node.count_logged("DEBUG"), 0);
-        let more = "[log]\nlevel = \"debug\"\nformat = \"json\"\n[limits]\nsubscriptions_per_connection = 2\n\
-                    [listen]\nmax_connections = 7\n[node]\nname = \"new\"\n";
+        let more = "[log]\nlevel = \"debug\"\n[limits]\nsubscriptions_per_connection = 2\n\
+                    [listen]\nmax_message = \"1MiB\"\n[node]\nname = \"new\"\n[route]\nttl = \"31s\"\n";
         node.rewrite(&tenants("new-token", more));
         node.signal(Signal::HUP);
         node.logged("the end of the reload", |line| line.ends_with("reloaded"));
-        for key in ["listen.max_connections", "node.name", "log.format"] {
+        for key in ["listen.max_message", "node.name", "route.ttl"] {
             node.logged_text(&format!("reload: {key} takes effect after a restart"));
         }
         node.logged_times("takes effect after a restart", 3).await;
@@ -226,16 +226,20 @@ fn what_a_reload_cannot_bring_is_said() {
     let (folder, authority) = folder_with_authority();
     authority.issue(folder.path(), "second", ExtendedKeyUsagePurpose::ServerAuth);
     let node = Node::start_in(folder, TLS);
-    let text = "[tls]\ncert_file = \"DIR/second.pem\"\nkey_file = \"DIR/second.key\"\n\
+    let text = "[node]\nregion = \"elsewhere\"\n[tls]\ncert_file = \"DIR/second.pem\"\nkey_file = \"DIR/second.key\"\n\
                 [listen]\nadvertised_urls = [\"ws://a.example:1\"]\n[discovery.rate_limit]\nrequests = 5\n\
                 [peers]\nstatic = [\"ws://127.0.0.1:9\"]\n";
     node.rewrite(text);
     node.signal(Signal::HUP);
     node.logged("the end of the reload", |line| line.ends_with("reloaded"));
-    for key in ["tls.cert_file", "tls.key_file"] {
-        node.logged_text(&format!("reload: {key} takes effect after a restart"));
-    }
-    for key in ["listen.advertised_urls", "discovery.rate_limit.requests", "peers.static"] {
+    node.logged_text("reload: node.region takes effect after a restart");
+    for key in [
+        "tls.cert_file",
+        "tls.key_file",
+        "listen.advertised_urls",
+        "discovery.rate_limit.requests",
+        "peers.static",
+    ] {
         assert_eq!(node.count_logged(&format!("{key} takes effect after a restart")), 0);
     }
     node.rewrite("[dns]\nenabled = true\nport = 0\n");

@@ -180,6 +180,8 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
+    /// The node takes no new work, or does again: its peers choose others where they can.
+    Draining(bool),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
     /// What was known before a restart; the first event of a node that remembers.
@@ -334,7 +336,18 @@ pub struct Fabric {
     next_timer: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
+    draining: bool,
     stopping: bool,
+}
+
+/// A link that other settings would close, and the table of the configuration that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    pub link: LinkId,
+    pub node: Option<Text>,
+    pub table: &'static str,
+    pub reason: Option<Reason>,
+    pub text: String,
 }
 
 impl Fabric {
@@ -368,6 +381,7 @@ impl Fabric {
             next_status: now.mono,
             next_timer: now.mono,
             look_around: true,
+            draining: false,
             stopping: false,
             chance,
             own,
@@ -400,6 +414,7 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
+            Event::Draining(draining) => self.drain(draining, now, out),
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
@@ -460,7 +475,7 @@ impl Fabric {
             connected: true,
             status: "ok".into(),
             report: Some(Report {
-                status: "ok".into(),
+                status: self.own_word().into(),
                 timestamp: now.wall,
                 active_clients: self.active_clients,
                 peer_count: self.catalog.nodes().count() as i64,
@@ -470,6 +485,11 @@ impl Fabric {
             }),
             load_score: self.active_clients as f64,
         }
+    }
+
+    /// What the transport knows of a link with another node.
+    pub fn facts(&self, link: LinkId) -> Option<&LinkFacts> {
+        self.facts.get(&link)
     }
 
     pub fn federation(&self) -> &Federation {
@@ -593,7 +613,41 @@ impl Fabric {
         refuse(out, reason, Some(link), malformed.to_string());
     }
 
+    /// The links that would be closed if these settings held.
+    pub fn closings(&self, revision: &Revision) -> Vec<Closing> {
+        let mut all = Vec::new();
+        let federation = Federation::new(revision.federation.clone());
+        let plain = LinkFacts::default();
+        for (node, peer) in self.membership.connected() {
+            for link in peer.links() {
+                let facts = self.facts.get(&link).unwrap_or(&plain);
+                if let Err(refusal) = federation.admits(&peer.cluster_id, Some(node), facts) {
+                    let (reason, text) = (Some(refusal.reason), refusal.message);
+                    all.push(Closing { link, node: Some(node.clone()), table: "federation", reason, text });
+                }
+            }
+        }
+        for link in self.membership.links_without(&revision.seeds) {
+            if !all.iter().any(|closing| closing.link == link) {
+                let node = self.membership.speaker(link).cloned();
+                let text = "not a static peer any more".to_owned();
+                all.push(Closing { link, node, table: "peers", reason: None, text });
+            }
+        }
+        all
+    }
+
     fn revise(&mut self, revision: Revision, now: Now, out: &mut Vec<Action>) {
+        for closing in self.closings(&revision) {
+            let reason = match closing.reason {
+                Some(reason) => {
+                    refuse(out, reason, Some(closing.link), closing.text);
+                    "not allowed any more"
+                }
+                None => "not a static peer any more",
+            };
+            out.push(Action::Close { link: closing.link, code: CLOSE_NORMAL, reason });
+        }
         let Revision {
             seeds,
             transport_endpoints,
@@ -605,16 +659,6 @@ impl Fabric {
             keys,
         } = revision;
         self.federation.revise(federation);
-        let plain = LinkFacts::default();
-        for (node, peer) in self.membership.connected() {
-            for link in peer.links() {
-                let facts = self.facts.get(&link).unwrap_or(&plain);
-                if let Err(refusal) = self.federation.admits(&peer.cluster_id, Some(node), facts) {
-                    refuse(out, refusal.reason, Some(link), refusal.message);
-                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" });
-                }
-            }
-        }
         self.forget_forbidden();
         for route in self.routes.revise(route_rules) {
             let text =
@@ -624,9 +668,7 @@ impl Fabric {
         self.trust.configure(keys, now);
         self.catalog.set_limit(catalog_entries_per_cluster_max);
         self.calls.set_limit(calls_max);
-        for link in self.membership.set_seeds(seeds) {
-            out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not a static peer any more" });
-        }
+        self.membership.set_seeds(seeds);
         self.look_around = true;
         let is_new = self.own.advertised_urls != advertised_urls
             || self.own.transport_endpoints != transport_endpoints;
@@ -637,6 +679,11 @@ impl Fabric {
             // The next STATUS, which shows the URLs, is due at once.
             self.next_status = now.mono;
         }
+    }
+
+    /// How the node says that it is.
+    fn own_word(&self) -> &'static str {
+        if self.draining { "draining" } else { "ok" }
     }
 
     fn expel(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) {
