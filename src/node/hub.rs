@@ -33,6 +33,7 @@ use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
 use crate::drive::deadlines::Deadlines;
+use crate::drive::supervisor::Supervisor;
 use crate::drive::worker::Workers;
 use crate::wire::client::{Publish, write};
 
@@ -43,6 +44,8 @@ pub struct Hub {
     started_at: f64,
     pub counters: Counters,
     pub executor: Arc<Executor<'static>>,
+    /// Is told how the node is.
+    pub supervisor: Arc<Supervisor>,
     pub(super) control: Mutex<Control>,
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
@@ -79,6 +82,7 @@ pub struct Parts {
     pub clock: Clock,
     pub deadlines: Deadlines,
     pub executor: Arc<Executor<'static>>,
+    pub supervisor: Arc<Supervisor>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
     pub instance_id: Text,
@@ -130,6 +134,7 @@ impl Hub {
             deadlines: parts.deadlines,
             counters: Counters::default(),
             executor: parts.executor,
+            supervisor: parts.supervisor,
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,

@@ -5,6 +5,8 @@ mod control;
 mod discover;
 pub mod fabric_settings;
 mod functions;
+#[cfg(feature = "test-hooks")]
+mod hooks;
 mod hub;
 mod keeper;
 mod memory;
@@ -12,6 +14,7 @@ mod monitoring;
 mod outlet;
 mod policy_file;
 mod publish;
+mod report;
 mod request;
 pub mod route_keys;
 mod serve;
@@ -26,11 +29,12 @@ use std::time::Duration;
 
 use smol::{Executor, Timer};
 
-use crate::config::{self, Key, LoadRequest, Loaded, Reload};
+use crate::config::{self, Faults, Key, LoadRequest, Loaded, Reload};
 use crate::core::fabric::Event;
 use crate::drive::link::close_code;
 use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
+use crate::drive::supervisor::{self, Supervisor};
 use crate::drive::tls::TlsTrust;
 use hub::Hub;
 use start::{Started, Tls, settle_logs, start};
@@ -50,53 +54,68 @@ const EXIT_CONFIGURATION: u8 = 78;
 
 /// Runs a node until it is told to stop; the exit status of cli-config 4.9.
 pub fn main(plan: LoadPlan) -> ExitCode {
+    let supervisor = Arc::new(Supervisor::of_process());
     let loaded = match load(&plan) {
         Ok(loaded) => loaded,
-        Err(status) => return ExitCode::from(status),
+        Err(faults) => {
+            supervisor.trouble(Some(format!("configuration refused: {}", faults.summary())));
+            // There is nobody to tell when stderr is gone.
+            let _ = write!(std::io::stderr(), "{}", supervisor::leveled(&faults.to_string()));
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
     };
     logs::install(translate::logs(&loaded.settings));
     for fault in loaded.warnings.iter().chain(&loaded.notices) {
         log::warn!("{fault}");
     }
     let executor = Arc::new(Executor::new());
-    smol::block_on(executor.run(run(executor.clone(), plan, loaded)))
+    smol::block_on(executor.run(run(executor.clone(), plan, loaded, supervisor)))
 }
 
-/// Loads the configuration; faults go to stderr, all at once.
-fn load(plan: &LoadPlan) -> Result<Loaded, u8> {
+/// Loads the configuration; the error is everything that speaks against a start.
+fn load(plan: &LoadPlan) -> Result<Loaded, Faults> {
     let mut request = LoadRequest::of_process(plan.path.clone());
     request.overrides = plan.overrides.clone();
     request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
-    let faults = match config::load(&request) {
-        Ok(loaded) => match config::refuse_unserved(&loaded) {
-            None => return Ok(loaded),
-            Some(faults) => faults,
-        },
-        Err(faults) => faults,
-    };
-    // There is nobody to tell when stderr is gone.
-    let _ = writeln!(std::io::stderr(), "{faults}");
-    Err(EXIT_CONFIGURATION)
+    let loaded = config::load(&request)?;
+    match config::refuse_unserved(&loaded) {
+        None => Ok(loaded),
+        Some(faults) => Err(faults),
+    }
 }
 
-async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -> ExitCode {
+async fn run(
+    executor: Arc<Executor<'static>>,
+    plan: LoadPlan,
+    loaded: Loaded,
+    supervisor: Arc<Supervisor>,
+) -> ExitCode {
     let mut asking = match Asking::listen() {
         Ok(asking) => asking,
-        Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+        Err(error) => return failed(&supervisor, &format!("cannot listen for signals: {error}")),
     };
-    let started = match start(&executor, loaded).await {
+    let started = match start(&executor, loaded, &supervisor).await {
         Ok(started) => started,
-        Err(text) => return failed(&text),
+        Err(text) => return failed(&supervisor, &text),
     };
     let Started { hub, mut tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
+    #[cfg(feature = "test-hooks")]
+    executor.spawn(hooks::get_stuck_on_signal(hub.clone())).detach();
+    supervisor.ready();
+    executor.spawn(report::keep_told(hub.clone())).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
-            Asked::Reload => reload(&hub, &mut tls, &plan, &loaded),
+            Asked::Reload => {
+                supervisor.reloading();
+                supervisor.trouble(reload(&hub, &mut tls, &plan, &loaded).err());
+                supervisor.ready();
+            }
         }
     }
     let stop_timeout = hub.settings().node.stop_timeout;
+    supervisor.stopping(stop_timeout);
     log::info!("stopping; at most {} s", stop_timeout.as_secs_f64());
     let workers_grace = WORKERS_GRACE.min(stop_timeout / 3);
     let ended = smol::future::or(
@@ -118,8 +137,9 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
     ExitCode::SUCCESS
 }
 
-fn failed(text: &str) -> ExitCode {
+fn failed(supervisor: &Supervisor, text: &str) -> ExitCode {
     log::error!("{text}");
+    supervisor.trouble(Some(text.to_owned()));
     ExitCode::from(EXIT_FAILED)
 }
 
@@ -145,18 +165,26 @@ async fn drain(hub: &Arc<Hub>, time: Duration) {
     .await;
 }
 
-/// Reads the configuration again. What is wrong changes nothing; what cannot change while the node runs is said each
-/// time, for as long as it differs from what the node was `started` with.
-fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) {
+/// Reads the configuration again. What is wrong changes nothing, and is the error; what cannot change while the node
+/// runs is said each time, for as long as it differs from what the node was `started` with.
+fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) -> Result<(), String> {
     let mut request = LoadRequest::of_process(plan.path.clone());
     request.overrides = plan.overrides.clone();
     request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
     let new = match config::load(&request) {
         Ok(new) => new,
-        Err(faults) => return log::error!("reload: nothing changed: {faults}"),
+        Err(faults) => {
+            log::error!("reload: nothing changed: {faults}");
+            return Err(format!(
+                "reload refused, the old configuration stays in force: {}",
+                faults.summary()
+            ));
+        }
     };
+    let mut trouble = Vec::new();
     if let Some(faults) = config::refuse_unserved(&new) {
         log::error!("reload: with this configuration a restart will fail: {faults}");
+        trouble.push(format!("with this configuration a restart will fail: {}", faults.summary()));
     }
     // Certificates are read again under the names that the listeners have.
     let renamed = |key: &&'static Key| key.path.starts_with("tls.") && key.row.reload != Reload::Restart;
@@ -171,7 +199,10 @@ fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) {
                 tls.trust = Some(trust.clone());
                 hub::lock(&hub.control).trust = Some(trust);
             }
-            Err(error) => log::error!("reload: peers.static: {error}"),
+            Err(error) => {
+                log::error!("reload: peers.static: {error}");
+                trouble.push(format!("peers.static: {error}"));
+            }
         }
     }
     let certificates = [
@@ -180,10 +211,12 @@ fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) {
     ];
     for fault in certificates.into_iter().flatten().filter_map(Result::err) {
         log::error!("reload: the old certificates stay in use: {fault}");
+        trouble.push(format!("the old certificates stay in use: {fault}"));
     }
     hub.reload(&new, hub.clock.now());
     logs::install(translate::logs(&hub.settings()));
     log::info!("reloaded");
+    if trouble.is_empty() { Ok(()) } else { Err(format!("reload: {}", trouble.join("; "))) }
 }
 
 /// Workers get this much of node.stop_timeout to end once their calls are done, or a third of it.

@@ -22,6 +22,13 @@ use crate::drive::tls::TlsTrust;
 /// Accepts connections until the node ends.
 pub async fn accept(hub: Arc<Hub>, listener: Listener) {
     loop {
+        if listener.outlives_the_node() {
+            listener.waiting().await;
+            if hub.is_stopping() {
+                // Who waits is served by the next node.
+                return;
+            }
+        }
         let accepted = listener.accept().await;
         if hub.is_stopping() {
             continue;

@@ -233,6 +233,10 @@ impl Dialling {
         }
     }
 
+    pub fn seeds(&self) -> impl Iterator<Item = &Text> {
+        self.seeds.iter()
+    }
+
     pub fn node_behind(&self, url: &str) -> Option<Text> {
         self.targets.get(url).map(|t| t.node.clone())
     }

@@ -372,6 +372,12 @@ impl Membership {
         self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
     }
 
+    /// Of the addresses that are dialled always: behind how many a peer is linked, and how many there are.
+    pub fn seeds_linked(&self) -> (usize, usize) {
+        let linked = self.dialling.seeds().filter(|url| self.linked_over(url)).count();
+        (linked, self.dialling.seeds().count())
+    }
+
     /// When `dials` has something to do again without anything else happening.
     pub fn next_dial(&self) -> Option<Duration> {
         self.dialling.next()
