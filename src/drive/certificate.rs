@@ -1,12 +1,14 @@
-//! The names in the certificate of the other end.
+//! The names in the certificate of the other end, and the dates of our own.
 //!
 //! Promises: what cannot be read has no names. Never verifies anything: only certificates whose chain and dates the TLS
-//! handshake has checked may come here.
+//! handshake has checked may be asked for names.
 
 use std::net::IpAddr;
 
-use futures_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use webpki::EndEntityCert;
+use std::time::Duration;
+
+use futures_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, Error, KeyUsage};
 
 use super::link::Link;
 use crate::core::federation::{CertificateNames, LinkFacts};
@@ -34,6 +36,44 @@ pub fn certificate_names(certificate: &CertificateDer<'_>, address: IpAddr) -> C
         addresses: is_named.then_some(address).into_iter().collect(),
     }
 }
+
+/// What is wrong with the dates of a certificate at this time, in seconds since 1970, or will be within [`SOON`].
+pub fn date_fault(certificate: &CertificateDer<'_>, wall: f64) -> Option<String> {
+    let now = Duration::try_from_secs_f64(wall).unwrap_or_default();
+    let days = |time: Duration| time.as_secs() / SECONDS_OF_A_DAY;
+    match date_error(certificate, now)? {
+        Error::CertExpired { not_after, .. } => {
+            let ago = now.saturating_sub(Duration::from_secs(not_after.as_secs()));
+            Some(format!("the certificate has expired {} days ago: nobody who checks it connects", days(ago)))
+        }
+        Error::CertNotValidYet { not_before, .. } => {
+            let ahead = Duration::from_secs(not_before.as_secs()).saturating_sub(now);
+            Some(format!(
+                "the certificate is valid only in {} days; or the clock of this machine is wrong",
+                days(ahead)
+            ))
+        }
+        _ => match date_error(certificate, now + SOON)? {
+            Error::CertExpired { not_after, .. } => {
+                let left = Duration::from_secs(not_after.as_secs()).saturating_sub(now);
+                Some(format!("the certificate expires in {} days", days(left)))
+            }
+            _ => None,
+        },
+    }
+}
+
+/// Dates are looked at before anything else, and without trusted authorities nothing else can be right: any other error
+/// means that the dates are.
+fn date_error(certificate: &CertificateDer<'_>, time: Duration) -> Option<Error> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let (time, usage) = (UnixTime::since_unix_epoch(time), KeyUsage::server_auth());
+    certificate.verify_for_usage(&[], &[], &[], time, usage, None, None).err()
+}
+
+/// How long ahead an end is said.
+const SOON: Duration = Duration::from_secs(14 * SECONDS_OF_A_DAY);
+const SECONDS_OF_A_DAY: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +110,21 @@ mod tests {
             assert_eq!((&*names.uris[0], &*names.dns[0], &*names.dns[1]), (uri, "n1.b.net", "*.c.net"));
             assert_eq!((names.uris.len(), names.dns.len()), (1, 2));
         }
+    }
+
+    #[test]
+    fn dates_are_told_before_during_and_after() {
+        let mut params = CertificateParams::new(["n1.b.net".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 3, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        // 2030-01-01, in days since 1970.
+        let at = |day: f64| date_fault(&certificate, (21_915.0 + day) * 86_400.0);
+        assert!(at(-3.0).unwrap().contains("only in 3 days"), "{:?}", at(-3.0));
+        assert_eq!(at(10.0), None);
+        assert!(at(50.0).unwrap().contains("expires in 9 days"), "{:?}", at(50.0));
+        assert!(at(60.0).unwrap().contains("expired 1 days ago"), "{:?}", at(60.0));
     }
 
     #[test]

@@ -25,6 +25,7 @@ struct Told {
     status: String,
     /// What an operator has to mend; shown before the status until it is mended.
     trouble: Option<String>,
+    faults: Vec<String>,
     sent: String,
 }
 
@@ -91,13 +92,19 @@ impl Supervisor {
         self.tell(|told| told.trouble = trouble);
     }
 
+    /// The same for what is wrong around the node.
+    pub fn faults(&self, faults: Vec<String>) {
+        self.tell(|told| told.faults = faults);
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Told)) {
         if self.socket.is_none() {
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut told);
-        let line = one_line(told.trouble.iter().chain([&told.status]).flat_map(|text| text.lines()));
+        let texts = told.trouble.iter().chain(&told.faults).chain([&told.status]);
+        let line = one_line(texts.flat_map(|text| text.lines()));
         if line != told.sent {
             self.send(&format!("STATUS={line}"));
             told.sent = line;

@@ -21,6 +21,8 @@ use futures_rustls::rustls::{
     SignatureScheme, SupportedProtocolVersion, version,
 };
 
+use super::certificate;
+
 /// `[tls]`.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
@@ -55,7 +57,14 @@ pub enum TlsVersion {
 #[derive(Debug)]
 pub struct TlsIdentity {
     settings: TlsSettings,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Presented>,
+}
+
+#[derive(Debug)]
+struct Presented {
+    config: Arc<ServerConfig>,
+    /// Of the node itself.
+    certificate: CertificateDer<'static>,
 }
 
 /// Whom a node trusts when it dials wss or tcps, and what it presents.
@@ -90,8 +99,15 @@ impl TlsIdentity {
         &self.settings
     }
 
+    /// What is wrong with the dates of the certificate at this time, in seconds since 1970, or will be soon.
+    pub fn date_fault(&self, wall: f64) -> Option<TlsError> {
+        let fault = certificate::date_fault(&self.current.load().certificate, wall)?;
+        let file = self.settings.cert_file.clone();
+        Some(TlsError { key: "tls.cert_file", file, fault: format!("{fault}; renew it and reload the node") })
+    }
+
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        self.current.load().config.clone()
     }
 }
 
@@ -142,13 +158,16 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+fn build_server(settings: &TlsSettings) -> Result<Presented, TlsError> {
     let Some((chain, key)) = own_certificate(settings)? else {
         return Err(TlsError {
             key: "tls.cert_file",
             file: None,
             fault: "an endpoint with TLS needs a certificate; set tls.cert_file and tls.key_file".to_owned(),
         });
+    };
+    let Some(certificate) = chain.first().cloned() else {
+        return Err(TlsError::missing("tls.cert_file", "no certificate in it"));
     };
     let provider = Arc::new(ring::default_provider());
     let verifier = match settings.client_auth {
@@ -172,12 +191,13 @@ fn build_server(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
             builder.build().map_err(|e| TlsError::new("tls.ca_file", file, e.to_string()))?
         }
     };
-    ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(settings.min_version.versions())
         .map_err(TlsError::version)?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .map_err(|e| settings.key_fault(e))
+        .map_err(|e| settings.key_fault(e))?;
+    Ok(Presented { config: Arc::new(config), certificate })
 }
 
 fn build_client(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {

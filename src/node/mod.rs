@@ -19,6 +19,7 @@ mod request;
 pub mod route_keys;
 mod serve;
 mod start;
+mod surroundings;
 mod translate;
 
 use std::io::Write as _;
@@ -104,6 +105,7 @@ async fn run(
     executor.spawn(hooks::get_stuck_on_signal(hub.clone())).detach();
     supervisor.ready();
     executor.spawn(report::keep_told(hub.clone())).detach();
+    executor.spawn(surroundings::keep_looking(hub.clone(), tls.identity.clone())).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
