@@ -474,13 +474,17 @@ impl Drop for CancelCall {
     }
 }
 
-/// Ticks the fabric when its next deadline comes.
+/// Tells the fabric and discovery that time has passed, when one of them wants to know. Each sign of life for the
+/// watchdog follows a turn of this loop that went through the lock and the decisions of the control state: a core that
+/// is stuck gives none, and neither does a connection that keeps the one thread of the node for itself.
 pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
+    let mut beat = hub.supervisor.beat().map(|interval| (hub.clock.now().mono, interval));
     loop {
         let deadline = {
             let mut control = lock(&hub.control);
-            control.timer_set_for = control.next_deadline();
-            control.timer_set_for
+            let next = [control.next_deadline(), beat.map(|(at, _)| at)].into_iter().flatten().min();
+            control.timer_set_for = next;
+            next
         };
         let due = async {
             match deadline {
@@ -496,6 +500,11 @@ pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
         if is_due.await {
             hub.discovery_timeout(hub.clock.now());
             hub.control(Event::ActiveClients(hub.inbound_connections() as i64));
+        }
+        let now = hub.clock.now().mono;
+        if let Some((at, interval)) = beat.as_mut().filter(|(at, _)| *at <= now) {
+            hub.supervisor.alive();
+            *at = now + *interval;
         }
     }
 }
