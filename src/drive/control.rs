@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::fs;
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,15 +135,17 @@ impl ControlConnection {
         })
         .await
     }
+}
 
-    /// True once the other end has gone, without reading what it still says.
-    pub async fn gone(&mut self) {
-        let mut piece = [0; READ_BYTES];
-        while self.read.len() <= AHEAD_BYTES_MAX {
-            match self.stream.read(&mut piece).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => self.read.extend_from_slice(piece.get(..bytes).unwrap_or_default()),
-            }
+/// Takes away what processes that were killed have left in a directory of sockets.
+pub fn sweep(directory: &Path) {
+    for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_ours = path.extension().is_some_and(|ext| ext == "sock");
+        // One gets this name only once it listens, see `bind`; what cannot be removed does no harm.
+        let left =
+            || matches!(UnixStream::connect(&path), Err(e) if e.kind() == io::ErrorKind::ConnectionRefused);
+        if is_ours && left() {
+            let _ = fs::remove_file(&path);
         }
     }
 }
@@ -165,7 +168,7 @@ fn bind(path: &Path) -> io::Result<ControlListener> {
         _ => {}
     }
     if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        fs::create_dir_all(directory)?;
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
     }
     // Made under another name and renamed, so that nobody ever meets one that does not listen or has other modes.
     let beside = PathBuf::from(format!("{}.new", path.display()));
@@ -202,11 +205,11 @@ impl std::error::Error for ControlBindError {}
 
 /// For the owner and the group; who may give orders is decided by who the caller is.
 const MODE: u32 = 0o660;
+/// Of a directory that is made for it.
+const DIRECTORY_MODE: u32 = 0o750;
 /// `sun_path` holds 108 bytes with the zero at the end (unix(7)), and the name beside it has four more.
 const PATH_BYTES_MAX: usize = 103;
 const READ_BYTES: usize = 4096;
-/// Read while an answer is awaited.
-const AHEAD_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -239,6 +242,20 @@ mod tests {
         assert!(refused.contains("no socket"), "{refused}");
         let long = folder.path().join("x".repeat(PATH_BYTES_MAX));
         assert!(ControlListener::bind(&long).unwrap_err().to_string().contains("longer than"));
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_swept_away_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let live = ControlListener::bind(&at("node-1.sock")).unwrap();
+        drop(UnixListener::bind(at("node-2.sock")).unwrap());
+        drop(UnixListener::bind(at("other")).unwrap());
+        fs::write(at("file.sock"), "").unwrap();
+        sweep(folder.path());
+        assert!(answers(live.path()) && at("other").exists());
+        assert!(!at("node-2.sock").exists());
+        sweep(&at("missing"));
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
 
 /// Dials a peer and serves the link; the outcome is an event of the fabric.
 pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trust: Option<Arc<TlsTrust>>) {
+    // One trust from beginning to end, whatever a reload brings meanwhile: what it verifies is believed.
+    let trust = trust.map(|trust| Arc::new(TlsTrust::of(trust.current())));
+    let verifies = trust.as_ref().is_none_or(|trust| trust.current().settings().verify_peers);
     let settings = {
         let settings = hub.settings();
         DialSettings {
@@ -61,7 +64,6 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
             tls: trust,
         }
     };
-    let verifies = hub.settings().tls.verify_peers;
     match dial(&url, &settings).await {
         Ok(link) => {
             let facts = link_facts(&link, verifies);

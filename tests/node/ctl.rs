@@ -562,7 +562,7 @@ fn reloads_under_load_drop_no_connection_and_fail_no_call() {
 #[test]
 fn what_is_declared_live_changes_while_the_node_runs() {
     let slow = function("t.slow", "");
-    let base = format!("[monitoring]\nport = 0\n{slow}");
+    let base = format!("[monitoring]\nport = 0\n[discovery.policy]\npersist = false\n{slow}");
     let with = |more: &str| format!("{more}{base}");
     let node = Node::start(&base);
     let port: u16 = node.told("MPREG_MONITORING_URL=http://127.0.0.1:").parse().unwrap();
@@ -608,7 +608,7 @@ fn what_is_declared_live_changes_while_the_node_runs() {
         assert!(metrics("").starts_with("HTTP/1.1 404"));
 
         live(
-            &with("[discovery.policy]\nenabled = true\ndefault = \"deny\"\n"),
+            &base.replace("persist = false", "persist = false\nenabled = true\ndefault = \"deny\""),
             &["discovery.policy.enabled", "discovery.policy.default"],
         );
         let answer = wire.call("namespace_status", json!([{ "namespace": "a" }])).await;

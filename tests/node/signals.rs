@@ -92,6 +92,33 @@ fn a_stop_takes_no_longer_than_stop_timeout_whatever_workers_and_clients_do() {
 }
 
 #[test]
+fn a_stop_that_runs_out_of_time_still_says_goodbye_and_what_a_peer_asked_for_is_finished() {
+    let stuck = function("t.slow", "environment = { RELEASE_FILE = \"DIR/release\" }");
+    for (time, is_released) in [("700ms", false), ("30s", true)] {
+        let mut node = Node::start(&format!("[node]\nstop_timeout = \"{time}\"\n{stuck}"));
+        let other = Node::start(&format!("[peers]\nstatic = [\"{}\"]\n", node.url()));
+        run(async |_| {
+            let mut wire = other.wire().await;
+            eventually("the function", async || {
+                let answer = wire.call("catalog_query", json!([{ "entry_type": "functions" }])).await;
+                answer.to_string().contains("t.slow")
+            })
+            .await;
+            wire.send(request("1", json!([command("c", "t.slow", json!(["kept"]))]))).await;
+            node.logged_text("slow kept begins");
+            node.signal(Signal::TERM);
+            node.logged_text("stopping");
+            if is_released {
+                release(&node);
+                assert_eq!(wire.next().await["r"]["c"], "kept");
+            }
+            assert_eq!(node.ended().code(), Some(0));
+            other.logged_text(&format!("{} has left", node.url()));
+        });
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once_and_leaves_no_worker_behind() {
     let mut node = Node::start(&(slow_function() + &function("t.pid", "")));
     run(async |_| {

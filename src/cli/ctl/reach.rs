@@ -111,14 +111,14 @@ fn only_one() -> Result<PathBuf, Failure> {
 
 /// The sockets in the usual places behind which somebody listens, or that this user may not try.
 fn running() -> Vec<PathBuf> {
-    let mut paths = vec![PathBuf::from(PACKAGE_SOCKET)];
-    if let Some(user) = RuntimePlaces::of_process().user {
-        let entries = fs::read_dir(user).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut found: Vec<PathBuf> =
-            entries.filter(|path| path.extension().is_some_and(|ext| ext == "sock")).collect();
-        found.sort();
-        paths.extend(found);
+    let package = PathBuf::from(PACKAGE_SOCKET);
+    let system = package.parent().map(Path::to_owned);
+    let mut paths = vec![package];
+    for directory in [system, RuntimePlaces::of_process().user].into_iter().flatten() {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        paths.extend(entries.filter(|path| path.extension().is_some_and(|ext| ext == "sock")));
     }
+    paths.sort();
     paths.dedup();
     paths.retain(|path| match UnixStream::connect(path) {
         Ok(_) => true,

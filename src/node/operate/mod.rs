@@ -22,7 +22,7 @@ use super::LoadPlan;
 use super::hub::Hub;
 use super::start::Tls;
 use crate::config::{self, Loaded, RuntimePlaces};
-use crate::drive::control::{ControlBindError, ControlListener};
+use crate::drive::control::{self, ControlBindError, ControlListener};
 
 /// What is asked for, with everything that any verb takes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ pub fn bind(loaded: &Loaded) -> Result<Option<ControlListener>, String> {
         }
         return Ok(None);
     };
+    if let Some(user) = places.user.filter(|user| path.starts_with(user)) {
+        control::sweep(&user);
+    }
     let is_asked = !loaded.settings.control.socket.is_empty();
     match ControlListener::bind(&path) {
         Ok(listener) => Ok(Some(listener)),
@@ -97,6 +100,8 @@ impl Operator {
     /// `loaded` and `tls` are what the node was started with.
     pub fn new(hub: Arc<Hub>, plan: LoadPlan, loaded: Loaded, tls: Tls) -> Arc<Operator> {
         let config_file = plan.path.as_deref().map(absolute);
+        let started = concat!("started, version ", env!("CARGO_PKG_VERSION"));
+        hub.journal.happened(hub.clock.now().wall, started);
         let state = smol::lock::Mutex::new(reload::State::new(loaded, tls));
         let (shown, scopes) = (Mutex::default(), Mutex::default());
         Arc::new(Operator { hub, plan, config_file, state, shown, scopes })
