@@ -1,7 +1,7 @@
 //! The verbs of the program, one file per family.
 //!
 //! The argh structs are the one declaration of a verb: parsing, `--help`, suggestions and [`commands`] (from which
-//! completions and manual pages can be made) all come from them. Exit statuses are those of cli-config 4.9.
+//! `docs` makes completions and manual pages) all come from them. Exit statuses are those of cli-config 4.9.
 //! Results go to stdout, reasons to stderr; a failure prints nothing on stdout.
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
@@ -19,6 +19,7 @@ mod client;
 pub mod config;
 mod discovery;
 mod dns;
+pub mod docs;
 mod help;
 mod node_label;
 mod output;
@@ -62,6 +63,7 @@ enum Group {
     Discovery(discovery::DiscoveryGroup),
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
+    Docs(docs::DocsGroup),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -98,6 +100,7 @@ fn run(top: Top) -> ExitCode {
         Group::Discovery(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
+        Group::Docs(group) => group.run(),
     }
 }
 
