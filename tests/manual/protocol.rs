@@ -2,18 +2,19 @@
 //! the page shows. Text in angle brackets may be anything, and of numbers with a fraction only the type counts.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use mpreg::wire::fabric::route::RouteAnnouncement;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use smol::Timer;
 
 use crate::kit::{Node, Wire, command, eventually, request, run};
 use crate::page::{Display, displays};
 
 const PAGE: &str = "mpreg-protocol.7";
-const ENOUGH: usize = 200;
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 fn node() -> Node {
     let worker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manual/worker.py");
@@ -132,22 +133,27 @@ fn a_foreign_node_is_answered_as_the_page_says() {
 
 async fn expect(wire: &mut Wire, shown: &Value) {
     let mut seen = Vec::new();
-    while seen.len() < ENOUGH {
-        let real = wire.next().await;
-        if fits(shown, &real) {
-            return;
+    let mut over = std::pin::pin!(async {
+        Timer::after(WAIT_MAX).await;
+        None
+    });
+    loop {
+        let next = async { Some(wire.next().await) };
+        match smol::future::or(next, over.as_mut()).await {
+            Some(real) if fits(shown, &real) => return,
+            Some(real) => seen.push(real),
+            None => break,
         }
-        // A later message of the kind may be the one; the last says what is wrong.
-        seen.push(real);
     }
-    panic!("shown: {shown}\nreal:  {seen:#?}");
+    panic!("shown: {shown}\nreal:  {seen:?}");
 }
 
 /// Waits until the node tells its clients of this function.
 async fn knows(node: &Node, function: &str) {
+    let question = json!({ "entry_type": "functions", "function_name": function });
     eventually(function, async || {
         let mut client = node.wire().await;
-        let answer = client.call("rpc_list", json!([{ "function_name": function }])).await;
+        let answer = client.call("catalog_query", json!([question])).await;
         client.leave().await;
         answer["r"]["c"]["items"].as_array().is_some_and(|items| !items.is_empty())
     })

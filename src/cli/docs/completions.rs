@@ -157,6 +157,9 @@ fn zsh_options(verb: &Verb) -> String {
         let sign = if value.is_empty() { "" } else { "=" };
         let text = format!("{star}{}{sign}[{meaning}]{value}", flag.long);
         out += &format!("        {} \\\n", zsh_quoted(&text));
+        if let Some(short) = flag.short {
+            out += &format!("        {} \\\n", zsh_quoted(&format!("{star}-{short}[{meaning}]{value}")));
+        }
     }
     out + "        '(- *)'{-h,--help}'[tell how it is used]' \\\n"
 }
