@@ -47,7 +47,7 @@ pub fn text(path: &[&str], verb: &CommandInfoWithArgs) -> String {
 }
 
 /// The verbs of a group that everybody is to know; what serves only packaging is left out.
-pub fn shown<'a>(verb: &'a CommandInfoWithArgs) -> impl Iterator<Item = &'a SubCommandInfo> {
+pub fn shown(verb: &CommandInfoWithArgs) -> impl Iterator<Item = &SubCommandInfo> {
     verb.commands.iter().filter(|inner| !HIDDEN.contains(&inner.name))
 }
 

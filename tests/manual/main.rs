@@ -2,7 +2,7 @@
 //! its commands run, its configurations pass the check, and a real node answers as its protocol examples say.
 
 // Enforced inside `core` only, see `clippy.toml`.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod commands;
 mod completions;

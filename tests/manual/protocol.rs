@@ -148,14 +148,14 @@ async fn expect(wire: &mut Wire, shown: &Value) {
     panic!("shown: {shown}\nreal:  {seen:?}");
 }
 
-/// Waits until the node tells its clients of this function.
+/// Waits until the node tells its clients that a peer offers this function.
 async fn knows(node: &Node, function: &str) {
-    let question = json!({ "entry_type": "functions", "function_name": function });
     eventually(function, async || {
         let mut client = node.wire().await;
-        let answer = client.call("catalog_query", json!([question])).await;
+        let answer = client.call("list_peers", json!([])).await;
         client.leave().await;
-        answer["r"]["c"]["items"].as_array().is_some_and(|items| !items.is_empty())
+        let peers = answer["r"]["c"].as_array().cloned().unwrap_or_default();
+        peers.iter().any(|peer| peer["funs"].as_array().is_some_and(|funs| funs.contains(&json!(function))))
     })
     .await;
 }

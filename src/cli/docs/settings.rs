@@ -97,12 +97,8 @@ fn kind(kind: &Kind) -> String {
         Kind::Int { min, max } => format!("whole number from {min} to {max}"),
         Kind::Float { min, max } if min == f64::MIN && max == f64::MAX => "number".into(),
         Kind::Float { min, max } => format!("number from {min} to {max}"),
-        Kind::Text(text) => match rule(text) {
-            (one, _) => one.into(),
-        },
-        Kind::Texts(text) => match rule(text) {
-            (_, many) => format!("list of {many}"),
-        },
+        Kind::Text(text) => rule(text).0.into(),
+        Kind::Texts(text) => format!("list of {}", rule(text).1),
         Kind::Word(_) => "one word of those below".into(),
         Kind::WordOrNone(_) => "one word of those below, or empty".into(),
         Kind::WordList(_) => "one word of those below, or a list of them".into(),
