@@ -179,6 +179,8 @@ pub enum Event {
     },
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// The addresses of each peer that all sources of peers tell of now.
+    PeersFound(Vec<Vec<Text>>),
     /// What was known before a restart; the first event of a node that remembers.
     Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
@@ -377,6 +379,10 @@ impl Fabric {
             Event::CallDone { execution, outcome } => self.call_done(execution, outcome, now, out),
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
+            }
+            Event::PeersFound(found) => {
+                self.membership.set_found(found);
+                self.look_around = true;
             }
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Restored(restored) => self.restore(*restored, now, out),

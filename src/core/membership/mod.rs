@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
-pub use dial::Candidate;
+pub use dial::{Candidate, FOUND_MAX};
 pub use peer::{Counters, KIN_REPORT_INTERVALS, Peer, PeerState, Report};
 pub use roster::{Roster, Standing, version_at};
 pub use swim::{Step, Swim};
@@ -123,7 +123,7 @@ pub struct Departed {
 
 impl LastKnown {
     fn candidate(&self) -> Candidate {
-        Candidate { node: self.node.clone(), url: self.url.clone() }
+        Candidate { node: self.node.clone(), urls: vec![self.url.clone()] }
     }
 }
 
@@ -370,6 +370,11 @@ impl Membership {
         let gone = self.dialling.set_seeds(seeds, &self.own.node_id);
         let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(|url| gone.contains(url));
         self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
+    }
+
+    /// The addresses of each peer that sources of peers tell of now. Links to those that are gone stay.
+    pub fn set_found(&mut self, found: Vec<Vec<Text>>) {
+        self.dialling.set_found(found, &self.own.node_id);
     }
 
     /// When `dials` has something to do again without anything else happening.
