@@ -16,7 +16,7 @@ use super::hub::{Hub, lock};
 use super::policy_file::PolicyFile;
 use super::route_keys::RouteKeys;
 use super::{request, serve};
-use crate::core::catalog::{Delta, FunctionEntry, IDEMPOTENT_TAG, Text, TopicEntry, unset};
+use crate::core::catalog::{Delta, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
@@ -24,7 +24,7 @@ use crate::core::membership::LinkId;
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{ConnectionId, Message};
 use crate::core::reason::Reason;
-use crate::core::rpc::select::{Candidate, Demands, choose};
+use crate::core::rpc::select::Demands;
 use crate::core::rpc::version::Constraint;
 use crate::core::time::Now;
 use crate::drive::tls::TlsTrust;
@@ -288,7 +288,7 @@ impl Hub {
             let (answer, _cancel, chosen) = {
                 let now = self.clock.now();
                 let mut control = lock(&self.control);
-                let chosen = match choose_endpoint(&control.fabric, demands, &tried, self, now) {
+                let chosen = match control.fabric.choose_endpoint(demands, &tried, now) {
                     Ok(chosen) => chosen,
                     Err(error) => return Err(failed.unwrap_or(error)),
                 };
@@ -481,52 +481,6 @@ fn may_try_again(error: &CallError, idempotent: bool) -> bool {
         Some(Reason::LinkLost) => idempotent,
         _ => false,
     }
-}
-
-/// A node that offers what is asked for.
-struct Chosen {
-    cluster: Text,
-    node: Text,
-    idempotent: bool,
-}
-
-/// Cluster and node for a command, from all that the catalog knows but the nodes that were tried.
-fn choose_endpoint(
-    fabric: &Fabric,
-    demands: &Demands<'_>,
-    tried: &[Text],
-    hub: &Hub,
-    now: Now,
-) -> Result<Chosen, CallError> {
-    let loads: BTreeMap<&Text, f64> = fabric
-        .catalog()
-        .functions_named(demands.fun)
-        .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
-        .collect();
-    let functions = fabric.catalog().functions_named(demands.fun);
-    let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
-    let candidates = functions.iter().map(|f| Candidate {
-        name: &f.identity.name,
-        function_id: &f.identity.function_id,
-        version: &f.identity.version.0,
-        resources: &f.resources,
-        cluster: &f.cluster_id,
-        node: &f.node_id,
-        load: loads.get(&f.node_id).copied().unwrap_or_default(),
-        local: f.node_id == *hub.node_id(),
-    });
-    // A node without a link is only chosen where nobody better offers the function.
-    let reachable = candidates.clone().filter(|c| fabric.reaches(c.cluster, c.node));
-    let chosen = choose(reachable, demands, hub.cluster_id())
-        .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
-    let is_it = |f: &&&std::sync::Arc<FunctionEntry>| {
-        *f.node_id == *chosen.node
-            && *f.cluster_id == *chosen.cluster
-            && f.identity.version.0 == *chosen.version
-    };
-    let idempotent =
-        functions.iter().find(is_it).is_some_and(|f| f.tags.iter().any(|t| **t == *IDEMPOTENT_TAG));
-    Ok(Chosen { cluster: chosen.cluster.into(), node: chosen.node.into(), idempotent })
 }
 
 /// Nodes that a call is tried at, one after the other.

@@ -3,6 +3,7 @@
 mod connection;
 mod control;
 mod discover;
+mod explain;
 pub mod fabric_settings;
 mod functions;
 mod hub;

@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 
 use super::connection::{Connection, Origin, Served};
+use super::explain;
 use super::functions::Local;
 use super::hub::Hub;
 use crate::core::discovery::Viewer;
@@ -83,6 +84,7 @@ pub async fn execute_for_peer(
         Local::Echo => builtin::echo(args, kwargs).map(Json::from),
         Local::Echos => builtin::echos(args, kwargs).map(Json::from),
         Local::Discovery => hub.discover(demands.fun, args, kwargs, viewer).await,
+        Local::Explain => explain::answer(hub, args, viewer, time).await,
         Local::Worker(key) => hub.workers().call(key, args, kwargs, time).await.map(Json::from),
     }
 }
@@ -94,7 +96,7 @@ pub fn echo_for_peer(hub: &Hub, call: &Execution) -> Option<Result<Box<RawValue>
     match functions.plain(&call.command).filter(|_| plain)? {
         Local::Echo => Some(builtin::echo(&call.args, &call.kwargs).map(RawValue::to_owned)),
         Local::Echos => Some(builtin::echos(&call.args, &call.kwargs).map(RawValue::to_owned)),
-        Local::Discovery | Local::Worker(_) => None,
+        Local::Discovery | Local::Explain | Local::Worker(_) => None,
     }
 }
 
@@ -169,6 +171,7 @@ async fn command(
         Ok(Local::Echo) => builtin::echo(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Echos) => builtin::echos(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Discovery) => hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await,
+        Ok(Local::Explain) => explain::answer(hub, &ready.args, viewer, time).await,
         Ok(Local::Worker(key)) => {
             let call: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(hub.workers().call(key, &ready.args, &ready.kwargs, time));

@@ -17,6 +17,7 @@ use super::{discover, fabric_settings, monitoring, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
+use crate::core::fabric::explain;
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
 use crate::drive::deadlines::Deadlines;
@@ -353,7 +354,15 @@ fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> 
             run,
         }
     });
-    LocalFunctions::new(node_id.clone(), functions)
+    // Known to who asks for it, and to no catalog: every node answers for itself.
+    let explain = LocalFunction {
+        name: explain::FUNCTION.into(),
+        function_id: explain::FUNCTION.into(),
+        version: semver::Version::new(1, 0, 0),
+        resources: Vec::new(),
+        run: Local::Explain,
+    };
+    LocalFunctions::new(node_id.clone(), std::iter::once(explain).chain(functions))
 }
 
 /// Unlike that of any other start of any node.

@@ -45,7 +45,8 @@ pub fn always(world: &World) {
         assert!(asked.executions <= 1, "{id} ran more than once, seed {seed}");
         let caller = &world.nodes[asked.node];
         let alive = caller.fabric.is_some() && caller.life == asked.life && !caller.stuck;
-        let overdue = world.now > asked.deadline + crate::network::SECOND / 100;
+        // The fabric leaves the request itself a tenth of a second to end in its own words.
+        let overdue = world.now > asked.deadline + crate::network::SECOND * 11 / 100;
         assert!(!(alive && overdue && asked.answers.is_empty()), "{id} has no end, seed {seed}");
     }
 }

@@ -81,6 +81,17 @@ impl Fabric {
         if unrouted { Err(Reason::EntryUnrouted) } else { verdict }
     }
 
+    /// Whether a message that nodes of `speaker` hand on may be of `source`. While ways change, a message may come over a
+    /// neighbour that has announced no route to where it is from: any route there will do.
+    pub(super) fn may_come_from(&self, speaker: &str, source: &str) -> Result<(), Reason> {
+        match self.may_speak(speaker, source) {
+            Err(Reason::EntryUnrouted) if self.routes.table().best(source).is_some() => Ok(()),
+            // Entries may wait for a route, messages do not.
+            Err(Reason::EntryUnrouted) => Err(Reason::NotEntitled),
+            verdict => verdict,
+        }
+    }
+
     /// Takes out of a delta what its sender has no right to say, and what this cluster wants to hear of nobody.
     pub(super) fn refuse_unentitled(
         &mut self,

@@ -134,10 +134,10 @@ fn nobody_becomes_a_peer_without_status() {
     let facts = LinkFacts::default();
     lone.tell(Event::LinkOpened { link: LinkId(1), dialled: None, facts });
     lone.claim(1, "ws://b:1", "c2", "ws://b:1");
-    assert_eq!(lone.refused(Reason::NotEntitled), 1);
+    assert_eq!(lone.refused(Reason::MessageEarly), 1);
     lone.request(1, "r1", "here", "ws://b:1", json!({}));
     assert!(lone.executions().is_empty());
-    assert_eq!(lone.refused(Reason::NotEntitled), 1);
+    assert_eq!(lone.refused(Reason::MessageEarly), 1);
     assert_eq!(lone.fabric.catalog().nodes().count(), 1);
 }
 

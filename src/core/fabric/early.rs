@@ -10,12 +10,17 @@ use super::*;
 #[derive(Debug, Default)]
 pub(super) struct Early {
     links: BTreeMap<LinkId, Vec<(Duration, Bytes)>>,
+    /// Whoever is there was turned away; until the link is closed.
+    shut: BTreeSet<LinkId>,
     bytes: usize,
 }
 
 impl Early {
     /// False where there is no room.
     fn add(&mut self, link: LinkId, bytes: &Bytes, now: Now) -> bool {
+        if self.shut.contains(&link) {
+            return false;
+        }
         let waiting = self.links.get(&link);
         let room_of_link = waiting.map_or(0, Vec::len) < MESSAGES_MAX;
         if !room_of_link || self.bytes + bytes.len() > BYTES_MAX {
@@ -55,8 +60,15 @@ impl Fabric {
         }
     }
 
-    /// The link is gone, or whoever was there has been turned away.
+    /// Whoever is there has been turned away: nothing of it waits any more.
+    pub(super) fn turn_away_early(&mut self, link: LinkId, out: &mut Vec<Action>) {
+        self.drop_early(link, out);
+        self.early.shut.insert(link);
+    }
+
+    /// The link is gone.
     pub(super) fn drop_early(&mut self, link: LinkId, out: &mut Vec<Action>) {
+        self.early.shut.remove(&link);
         let count = self.early.take(link).len();
         if count > 0 {
             let text = format!("{count} messages of a link that never had an accepted STATUS");

@@ -8,8 +8,10 @@
 mod authority;
 mod call;
 mod early;
+pub mod explain;
 mod gossip;
 mod kin;
+mod onward;
 mod publish;
 mod restore;
 mod routing;
@@ -42,6 +44,7 @@ use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
 use kin::Kin;
+pub use onward::Chosen;
 use publish::Publications;
 pub use restore::Restored;
 pub use trace::{Decision, Trace, TracedRoute};

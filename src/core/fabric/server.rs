@@ -104,7 +104,7 @@ impl Fabric {
                     self.membership.turned_away(link);
                 }
                 if refusal.closes {
-                    self.drop_early(link, out);
+                    self.turn_away_early(link, out);
                     // Nothing that is still on its way is believed.
                     let cluster = self.membership.cluster_of(link).cloned();
                     self.membership.disown(link, now);

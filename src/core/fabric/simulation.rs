@@ -646,3 +646,5 @@ fn the_same_seed_makes_the_same_run() {
     };
     assert_eq!(trace(), trace());
 }
+
+mod explanations;

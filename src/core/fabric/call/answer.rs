@@ -39,7 +39,7 @@ impl Fabric {
             None => {
                 // Of a call that is not known here, its own cluster may tell, and who may speak for that.
                 let speaker = self.membership.cluster_of(link).unwrap_or(self.cluster_id());
-                if self.is_foreign(speaker) && self.may_speak(speaker, source).is_err() {
+                if self.is_foreign(speaker) && self.may_come_from(speaker, source).is_err() {
                     return refuse(out, Reason::NotEntitled, Some(link), not_asked());
                 }
                 self.way_back(response)
