@@ -10,6 +10,7 @@ mod document;
 mod fault;
 mod legacy;
 mod load;
+mod places;
 mod render;
 mod role;
 mod schema;
@@ -23,6 +24,7 @@ mod value;
 
 pub use fault::{Fault, Faults, Origin, Place, Source};
 pub use load::{Alone, LoadRequest, Loaded, load, read_alone};
+pub use places::host_and_port;
 pub use render::{Show, convert, example, show};
 pub use schema::{Key, Kind, Reload, Row, Rule, Words, key, schema};
 pub use settings::*;

@@ -121,7 +121,7 @@ reasons! {
     StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
     StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
     MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
-    PeerSourceFailed "peer_source_failed" "A place of `peers.discover` could not be asked, was not understood or named no peer." "The log says which and why. The peers that it told of last stay for its `registration_ttl`.";
+    PeerSourceFailed "peer_source_failed" "A place of `peers.discover` could not be asked, or what it said was not understood." "The log says which and why. The peers that it told of last stay until it answers again.";
     PeerAddressRefused "peer_address_refused" "A place of `peers.discover` named an address that cannot be dialled, or too many." "The log names place and address: correct them there.";
 }
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Task, Timer};
 
+use super::bootstrap::Bootstrap;
 use super::hub::{Hub, lock};
 use super::policy_file::PolicyFile;
 use super::route_keys::RouteKeys;
@@ -49,6 +50,8 @@ pub struct Control {
     waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
     /// The keys of other clusters, from the configuration and its provider.
     pub(super) route_keys: RouteKeys,
+    /// The places that tell of peers.
+    pub(super) bootstrap: Bootstrap,
     /// Whom this node trusts when it dials TLS.
     pub(super) trust: Option<Arc<TlsTrust>>,
     /// Wakes the timer where the next deadline comes before that.
@@ -84,6 +87,7 @@ impl Control {
             executing: BTreeMap::new(),
             route_keys: RouteKeys::default(),
             waiting: BTreeMap::new(),
+            bootstrap: Bootstrap::default(),
             trust,
             moved,
             timer_set_for: None,

@@ -410,6 +410,7 @@ impl Hub {
             control.local.transport_endpoints = revision.transport_endpoints.clone();
             self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
         }
+        self.look_for_peers(&settings.peers.discover);
         self.memory.set_limit(&settings);
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));
@@ -506,6 +507,7 @@ fn live(old: &Settings, new: &Settings) -> Settings {
     settings.log.debug_scopes = new.log.debug_scopes.clone();
     settings.listen.advertised_urls = new.listen.advertised_urls.clone();
     settings.peers.r#static = new.peers.r#static.clone();
+    settings.peers.discover = new.peers.discover.clone();
     settings.discovery.rate_limit = new.discovery.rate_limit.clone();
     settings.tenants.credential = new.tenants.credential.clone();
     settings.discovery.policy.rule = new.discovery.policy.rule.clone();

@@ -1,5 +1,6 @@
 //! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
+mod bootstrap;
 mod connection;
 mod control;
 mod discover;
@@ -34,7 +35,7 @@ use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
 use crate::drive::tls::TlsTrust;
 use hub::Hub;
-use start::{Started, Tls, settle_logs, start};
+use start::{Refusal, Started, Tls, settle_logs, start};
 
 /// Where the settings of a node come from.
 #[derive(Debug, Clone)]
@@ -87,7 +88,11 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
     };
     let started = match start(&executor, loaded).await {
         Ok(started) => started,
-        Err(text) => return failed(&text),
+        Err(Refusal::Failed(text)) => return failed(&text),
+        Err(Refusal::Configuration(text)) => {
+            log::error!("{text}");
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
     };
     let Started { hub, mut tls, loaded } = started;
     executor.spawn(settle_logs()).detach();

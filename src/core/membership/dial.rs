@@ -89,7 +89,8 @@ impl Candidate {
             .collect();
         usable.sort_by_key(|(public, rank, _)| (*public, *rank));
         let class = usable.first().map(|(public, _, e)| (*public, is_protected(&e.protocol)));
-        let alike = usable.iter().filter(|(public, _, e)| Some((*public, is_protected(&e.protocol))) == class);
+        let alike =
+            usable.iter().filter(|(public, _, e)| Some((*public, is_protected(&e.protocol))) == class);
         let mut urls: Vec<Text> = Vec::new();
         for (_, _, e) in alike {
             let url = match e.endpoint.is_empty() {
@@ -129,7 +130,9 @@ impl Dialling {
     /// Puts other seeds in force; the answer is those that nobody asks for any more.
     pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) -> Vec<Text> {
         let mut gone = std::mem::replace(&mut self.seeds, without_own(seeds, own));
-        gone.retain(|url| !self.seeds.contains(url) && !self.found.iter().flatten().any(|found| found == url));
+        gone.retain(|url| {
+            !self.seeds.contains(url) && !self.found.iter().flatten().any(|found| found == url)
+        });
         gone
     }
 
@@ -184,23 +187,33 @@ impl Dialling {
         due
     }
 
-    /// Seeds, found peers and candidates, in this order. Those that share an address are one.
+    /// Seeds, found peers and candidates, in this order. Those that share an address with a seed or a found peer are one
+    /// with it. Two nodes of the catalog stay two: whoever claims the address of another would keep it from being
+    /// dialled.
     fn wanted(&self, candidates: Vec<Candidate>) -> Vec<Candidate> {
         let seed = |url: &Text| Candidate { node: self.known_as(url), urls: vec![url.clone()] };
         let found = |urls: &Vec<Text>| {
             let node = urls.first().map(|url| self.known_as(url)).unwrap_or_default();
             Candidate { node, urls: urls.clone() }
         };
-        let all = self.seeds.iter().map(seed).chain(self.found.iter().map(found)).chain(candidates);
+        let told = self.seeds.iter().map(seed).chain(self.found.iter().map(found));
         let mut wanted: Vec<Candidate> = Vec::new();
         let mut places: BTreeMap<Text, usize> = BTreeMap::new();
-        for Candidate { node, urls } in all {
-            let place = urls.iter().find_map(|url| places.get(url)).copied().unwrap_or(wanted.len());
-            let fresh: Vec<Text> = urls.into_iter().filter(|url| !places.contains_key(url)).collect();
-            places.extend(fresh.iter().map(|url| (url.clone(), place)));
-            match wanted.get_mut(place) {
-                Some(known) => known.urls.extend(fresh),
-                None => wanted.push(Candidate { node, urls: fresh }),
+        let all =
+            told.map(|told| (told, true)).chain(candidates.into_iter().map(|candidate| (candidate, false)));
+        for (Candidate { node, urls }, is_told) in all {
+            let place = urls.iter().find_map(|url| places.get(url)).copied();
+            let Some(known) = place.and_then(|place| wanted.get_mut(place)) else {
+                if is_told {
+                    places.extend(urls.iter().map(|url| (url.clone(), wanted.len())));
+                }
+                wanted.push(Candidate { node, urls });
+                continue;
+            };
+            let fresh: Vec<Text> = urls.into_iter().filter(|url| !known.urls.contains(url)).collect();
+            known.urls.extend(fresh.iter().take(ADDRESSES_MAX.saturating_sub(known.urls.len())).cloned());
+            if is_told {
+                places.extend(fresh.into_iter().zip(std::iter::repeat(place.unwrap_or_default())));
             }
         }
         wanted
