@@ -15,16 +15,18 @@ use super::kit::*;
 /// Answers each request with what is set for its path; the thread ends with the process.
 struct Web {
     address: SocketAddr,
-    pages: Arc<Mutex<BTreeMap<String, (u16, String)>>>,
+    pages: Pages,
     asked: Arc<Mutex<Vec<String>>>,
 }
+
+/// Status and body by path.
+type Pages = Arc<Mutex<BTreeMap<String, (u16, String)>>>;
 
 impl Web {
     fn start() -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (pages, asked): (Arc<Mutex<BTreeMap<String, (u16, String)>>>, Arc<Mutex<Vec<String>>>) =
-            Default::default();
+        let (pages, asked) = (Pages::default(), Arc::<Mutex<Vec<String>>>::default());
         let (known, seen) = (pages.clone(), asked.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -232,6 +234,16 @@ fn services_in_dns_are_found_with_their_addresses() {
         names.set(Some(vec![second.port]));
         until_answered(&node, "two.pid").await;
     });
+}
+
+/// What the static binary could not have: the lookup of the system, and with it what NSS loads.
+#[test]
+fn the_program_does_not_contain_the_lookup_of_the_system() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_mpreg")).unwrap();
+    assert!(memchr::memmem::find(&program, b"getrandom").is_some(), "names of functions are seen");
+    for name in ["getaddrinfo", "gethostbyname"] {
+        assert!(memchr::memmem::find(&program, name.as_bytes()).is_none(), "{name}");
+    }
 }
 
 #[test]

@@ -127,9 +127,10 @@ fn records_of(packet: &Packet<'_>, name: &Name<'_>, kind: Kind) -> Reply {
 /// `None` where the service is said not to be offered (RFC 2782: the target is the root) or cannot be dialled.
 fn service(srv: &simple_dns::rdata::SRV<'_>) -> Option<Record> {
     let target = plain(&srv.target.to_string());
-    (is_name(&target) && srv.port > 0).then(|| {
-        Record::Service(Service { priority: srv.priority, weight: srv.weight, target, port: srv.port })
-    })
+    if !is_name(&target) || srv.port == 0 {
+        return None;
+    }
+    Some(Record::Service(Service { priority: srv.priority, weight: srv.weight, target, port: srv.port }))
 }
 
 /// Letters, digits, hyphens and underscores between dots. A name that ends with a number would be an address.
