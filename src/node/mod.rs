@@ -1,5 +1,6 @@
 //! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
+mod alone;
 mod bootstrap;
 mod connection;
 mod control;
