@@ -43,6 +43,7 @@ impl Topology {
             let path = topology._folder.path().join(format!("{stem}.toml"));
             std::fs::write(&path, text).unwrap();
             let child = program(&["server", "start-config", &path.display().to_string()])
+                .env("MPREG__NODE__STATE_DIR", topology._folder.path().join(stem))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())

@@ -12,6 +12,7 @@ use argh::{ArgsInfo, FromArgs};
 use super::ctl::{self, reach::Reach, render};
 use super::output::{self, Failure, Outcome};
 use crate::config::{self, Fault, Faults, LoadRequest, Show};
+use crate::drive::supervisor::{self, Supervisor};
 use crate::node::operate::{Order, absolute, reload};
 
 /// Look at the configuration of a node without starting one
@@ -131,7 +132,7 @@ impl ConfigCommand {
     pub fn run(self) -> ExitCode {
         match self.verb {
             ConfigVerb::Check(c) => match request(c.path, &c.set, c.legacy_ignore_unknown) {
-                Ok(request) => check(&request),
+                Ok(request) => checked(&request),
                 Err(usage) => usage,
             },
             ConfigVerb::Show(c) => match request(c.path, &c.set, c.legacy_ignore_unknown) {
@@ -153,7 +154,7 @@ impl ConfigCommand {
 impl Printed {
     /// Writes both streams; a reader that went away is no failure of ours.
     pub fn print(&self) -> ExitCode {
-        let _ = std::io::stderr().write_all(self.stderr.as_bytes());
+        let _ = std::io::stderr().write_all(supervisor::leveled(&self.stderr).as_bytes());
         let _ = std::io::stdout().write_all(self.stdout.as_bytes());
         ExitCode::from(self.status)
     }
@@ -172,6 +173,16 @@ pub fn request(path: Option<PathBuf>, set: &[String], ignore_unknown: bool) -> R
         request.overrides.push((key.to_owned(), value.to_owned(), format!("--set {key}")));
     }
     Ok(request)
+}
+
+/// The check; one that comes before a start tells the service manager, too, so that its status holds every fault. While
+/// a node runs (`MAINPID`, systemd.exec(5)) the status is the node's.
+fn checked(request: &LoadRequest) -> Printed {
+    let printed = check(request);
+    if printed.status != 0 && std::env::var_os("MAINPID").is_none() {
+        Supervisor::of_process().trouble(Some(format!("configuration refused: {}", printed.stderr)));
+    }
+    printed
 }
 
 /// All faults, warnings and notices; 0 or 78.

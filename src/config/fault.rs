@@ -120,6 +120,11 @@ impl Faults {
         self.0.is_empty()
     }
 
+    /// All of them in one line.
+    pub fn summary(&self) -> String {
+        self.0.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     /// In the order of reading; a fault told twice for the same place is told once.
     pub fn sorted(mut self) -> Faults {
         self.0.sort_by_key(|fault| fault.origin.rank());

@@ -1,7 +1,7 @@
-//! The names in the certificate of the other end.
+//! The names in the certificate of the other end, and the dates of our own.
 //!
 //! Promises: what cannot be read has no names. Never verifies anything: only certificates whose chain and dates the TLS
-//! handshake has checked may come here.
+//! handshake has checked may be asked for names.
 
 use std::net::IpAddr;
 
@@ -39,18 +39,51 @@ pub fn certificate_names(certificate: &CertificateDer<'_>, address: IpAddr) -> C
 
 /// When a certificate ends, in seconds since 1970; `None` where it cannot be read or has no end.
 pub fn expires_at(certificate: &CertificateDer<'_>) -> Option<f64> {
-    let certificate = EndEntityCert::try_from(certificate).ok()?;
-    // Its dates are judged before anything else; to whom it leads does not matter.
-    let judged =
-        certificate.verify_for_usage(&[], &[], &[], END_OF_TIME, KeyUsage::server_auth(), None, None);
-    match judged {
-        Err(Error::CertExpired { not_after, .. }) => Some(not_after.as_secs() as f64),
+    match date_error(certificate, END_OF_TIME)? {
+        Error::CertExpired { not_after, .. } => Some(not_after.as_secs() as f64),
         _ => None,
     }
 }
 
+/// What is wrong with the dates of a certificate at this time, in seconds since 1970, or will be within [`SOON`].
+pub fn date_fault(certificate: &CertificateDer<'_>, wall: f64) -> Option<String> {
+    let now = Duration::try_from_secs_f64(wall).unwrap_or_default();
+    let days = |time: Duration| time.as_secs() / SECONDS_OF_A_DAY;
+    match date_error(certificate, now)? {
+        Error::CertExpired { not_after, .. } => {
+            let ago = now.saturating_sub(Duration::from_secs(not_after.as_secs()));
+            Some(format!("the certificate has expired {} days ago: nobody who checks it connects", days(ago)))
+        }
+        Error::CertNotValidYet { not_before, .. } => {
+            let ahead = Duration::from_secs(not_before.as_secs()).saturating_sub(now);
+            Some(format!(
+                "the certificate is valid only in {} days; or the clock of this machine is wrong",
+                days(ahead)
+            ))
+        }
+        _ => match date_error(certificate, now + SOON)? {
+            Error::CertExpired { not_after, .. } => {
+                let left = Duration::from_secs(not_after.as_secs()).saturating_sub(now);
+                Some(format!("the certificate expires in {} days", days(left)))
+            }
+            _ => None,
+        },
+    }
+}
+
+/// Dates are looked at before anything else, and without trusted authorities nothing else can be right: any other error
+/// means that the dates are.
+fn date_error(certificate: &CertificateDer<'_>, time: Duration) -> Option<Error> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let (time, usage) = (UnixTime::since_unix_epoch(time), KeyUsage::server_auth());
+    certificate.verify_for_usage(&[], &[], &[], time, usage, None, None).err()
+}
+
+/// How long ahead an end is said.
+const SOON: Duration = Duration::from_secs(14 * SECONDS_OF_A_DAY);
+const SECONDS_OF_A_DAY: u64 = 86_400;
 /// A certificate that has no end says the last second of 9999 (RFC 5280 4.1.2.5).
-const END_OF_TIME: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 #[cfg(test)]
 mod tests {
@@ -98,6 +131,21 @@ mod tests {
             assert_eq!(expires_at(certificate.der()), expected);
         }
         assert_eq!(expires_at(&CertificateDer::from(vec![0x30])), None);
+    }
+
+    #[test]
+    fn dates_are_told_before_during_and_after() {
+        let mut params = CertificateParams::new(["n1.b.net".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 3, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        // 2030-01-01, in days since 1970.
+        let at = |day: f64| date_fault(&certificate, (21_915.0 + day) * 86_400.0);
+        assert!(at(-3.0).unwrap().contains("only in 3 days"), "{:?}", at(-3.0));
+        assert_eq!(at(10.0), None);
+        assert!(at(50.0).unwrap().contains("expires in 9 days"), "{:?}", at(50.0));
+        assert!(at(60.0).unwrap().contains("expired 1 days ago"), "{:?}", at(60.0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use smol::{Async, Timer};
 
 use super::link::Protocol;
+use super::passed::Passed;
 use super::tls::TlsIdentity;
 
 /// One `[[listen.endpoint]]`, or the `host` and `port` of `[listen]`.
@@ -58,26 +59,48 @@ pub struct Accepted {
 impl Listener {
     /// Binds and listens. A port that was in use by a process that just ended can be bound again at once.
     pub fn bind(endpoint: &EndpointSettings) -> io::Result<Listener> {
+        Listener::bind_or_take(endpoint, None, &mut Passed::default())
+    }
+
+    /// The same, unless a socket was passed to the process that has this name or is bound there.
+    pub fn bind_or_take(
+        endpoint: &EndpointSettings,
+        name: Option<&str>,
+        passed: &mut Passed,
+    ) -> io::Result<Listener> {
         if endpoint.protocol.is_tls() && endpoint.tls.is_none() {
             let text = format!("{} needs tls.cert_file and tls.key_file", endpoint.protocol);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        if let Some(socket) = name.and_then(|name| passed.take_named(name)) {
+            let bound = socket.local_addr()?;
+            if endpoint.port != 0 && endpoint.port != bound.port() {
+                let text = format!("the service manager listens on {bound} instead");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+            return Listener::new(socket, endpoint);
+        }
         let mut fault = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in (bare_host(&endpoint.host), endpoint.port).to_socket_addrs()? {
+            if let Some(socket) = passed.take_bound(address) {
+                return Listener::new(socket, endpoint);
+            }
             match bind_address(address) {
-                Ok(socket) => {
-                    return Ok(Listener {
-                        address: socket.local_addr()?,
-                        socket: Async::new(socket)?,
-                        settings: endpoint.clone(),
-                        pauses: AtomicU64::new(0),
-                        starved: AtomicBool::new(false),
-                    });
-                }
+                Ok(socket) => return Listener::new(socket, endpoint),
                 Err(e) => fault = io::Error::new(e.kind(), format!("{address}: {e}")),
             }
         }
         Err(fault)
+    }
+
+    fn new(socket: TcpListener, endpoint: &EndpointSettings) -> io::Result<Listener> {
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket: Async::new(socket)?,
+            settings: endpoint.clone(),
+            pauses: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
+        })
     }
 
     /// The address with the port that was really bound.

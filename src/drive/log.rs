@@ -14,6 +14,8 @@ use arc_swap::ArcSwap;
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::supervisor;
+
 /// How lines look and which are written; replaced as a whole by a reload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogSettings {
@@ -62,7 +64,7 @@ pub fn install(settings: LogSettings) {
     match LOGGER.get() {
         Some(logger) => logger.settings.store(settings.into()),
         None => {
-            let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+            let journal = supervisor::logs_to_journal();
             let logger = LOGGER.get_or_init(|| Logger {
                 settings: ArcSwap::from_pointee(settings),
                 journal,
@@ -84,11 +86,12 @@ pub fn settle() {
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let settings = self.settings.load();
-        if let Some(level) = scope_level(metadata.target(), &settings.scopes) {
-            return metadata.level() <= level;
+        let level = metadata.level();
+        if let Some(asked) = scope_level(metadata.target(), &settings.scopes) {
+            return level <= asked;
         }
-        metadata.level() <= settings.level
-            || metadata.level() == Level::Debug && in_scope(metadata.target(), &settings.debug_scopes)
+        level <= settings.level && (is_own(metadata.target()) || level <= Level::Warn)
+            || level <= Level::Debug && in_scope(metadata.target(), &settings.debug_scopes)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -246,6 +249,12 @@ fn subject(record: &Record<'_>) -> String {
         }
     }
     String::new()
+}
+
+/// What the libraries say below a warning is about their own works and tells an operator nothing, unless a scope asks
+/// for it.
+fn is_own(target: &str) -> bool {
+    target.split("::").next() == Some("mpreg")
 }
 
 fn in_scope(target: &str, scopes: &[String]) -> bool {

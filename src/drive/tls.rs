@@ -21,7 +21,7 @@ use futures_rustls::rustls::{
     SignatureScheme, SupportedProtocolVersion, version,
 };
 
-use super::certificate::expires_at;
+use super::certificate::{date_fault, expires_at};
 
 /// `[tls]`.
 #[derive(Debug, Clone)]
@@ -69,7 +69,14 @@ pub struct TlsTrust {
 #[derive(Debug)]
 pub struct ServerTls {
     settings: TlsSettings,
+    presented: Presented,
+}
+
+#[derive(Debug)]
+struct Presented {
     config: Arc<ServerConfig>,
+    /// Of the node itself.
+    certificate: CertificateDer<'static>,
     expires_at: Option<f64>,
 }
 
@@ -91,8 +98,8 @@ pub struct TlsError {
 
 impl ServerTls {
     pub fn load(settings: TlsSettings) -> Result<ServerTls, TlsError> {
-        let (config, expires_at) = build_server(&settings)?;
-        Ok(ServerTls { settings, config: Arc::new(config), expires_at })
+        let presented = build_server(&settings)?;
+        Ok(ServerTls { settings, presented })
     }
 
     pub fn settings(&self) -> &TlsSettings {
@@ -101,7 +108,7 @@ impl ServerTls {
 
     /// When the certificate of the chain that ends first does, in seconds since 1970.
     pub fn expires_at(&self) -> Option<f64> {
-        self.expires_at
+        self.presented.expires_at
     }
 }
 
@@ -142,8 +149,16 @@ impl TlsIdentity {
         self.current.load_full()
     }
 
+    /// What is wrong with the dates of the certificate at this time, in seconds since 1970, or will be soon.
+    pub fn date_fault(&self, wall: f64) -> Option<TlsError> {
+        let current = self.current.load();
+        let fault = date_fault(&current.presented.certificate, wall)?;
+        let file = current.settings.cert_file.clone();
+        Some(TlsError { key: "tls.cert_file", file, fault: format!("{fault}; renew it and reload the node") })
+    }
+
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        self.current.load().config.clone()
+        self.current.load().presented.config.clone()
     }
 }
 
@@ -191,7 +206,7 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-fn build_server(settings: &TlsSettings) -> Result<(ServerConfig, Option<f64>), TlsError> {
+fn build_server(settings: &TlsSettings) -> Result<Presented, TlsError> {
     let Some((chain, key)) = own_certificate(settings)? else {
         return Err(TlsError {
             key: "tls.cert_file",
@@ -200,6 +215,9 @@ fn build_server(settings: &TlsSettings) -> Result<(ServerConfig, Option<f64>), T
         });
     };
     let expires_at = chain.iter().filter_map(expires_at).reduce(f64::min);
+    let Some(certificate) = chain.first().cloned() else {
+        return Err(TlsError::missing("tls.cert_file", "no certificate in it"));
+    };
     let provider = Arc::new(ring::default_provider());
     let verifier = match settings.client_auth {
         ClientAuth::None => WebPkiClientVerifier::no_client_auth(),
@@ -228,7 +246,7 @@ fn build_server(settings: &TlsSettings) -> Result<(ServerConfig, Option<f64>), T
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|e| settings.key_fault(e))?;
-    Ok((config, expires_at))
+    Ok(Presented { config: Arc::new(config), certificate, expires_at })
 }
 
 fn build_client(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {

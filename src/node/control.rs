@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Task, Timer};
 
+use super::alone::Alone;
 use super::hub::{Hub, lock};
+use super::outlet::Outlet;
 use super::policy_file::PolicyFile;
 use super::route_keys::RouteKeys;
 use super::{request, serve};
@@ -46,7 +48,7 @@ pub struct Control {
     /// Calls of other nodes that run on this one.
     executing: BTreeMap<u64, Task<()>>,
     /// Calls of this node that run on other nodes.
-    waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
+    waiting: BTreeMap<Text, Waiting>,
     /// The keys of other clusters, from the configuration and its provider.
     pub(super) route_keys: RouteKeys,
     /// Whom this node trusts when it dials TLS.
@@ -59,8 +61,21 @@ pub struct Control {
     instance_id: Text,
 }
 
+/// Who waits for the answer of a call.
+pub(super) enum Waiting {
+    Task(Sender<Result<Box<RawValue>, CallError>>),
+    Alone(Box<Alone>),
+}
+
 /// Where the answer of a call arrives.
 type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
+
+/// The nodes that a call was tried at, and what the last one said.
+#[derive(Debug, Clone, Default)]
+pub struct Tried {
+    pub nodes: Vec<Text>,
+    pub failed: Option<CallError>,
+}
 
 impl Control {
     pub fn new(
@@ -104,6 +119,15 @@ impl Control {
     fn next_deadline(&self) -> Option<Duration> {
         let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
         times.into_iter().flatten().min()
+    }
+
+    /// The ids of the requests of a connection that wait without a task; nobody waits for them any more.
+    pub(super) fn take_alone(&mut self, outlet: &Outlet) -> Vec<Text> {
+        let is_its = |waiting: &Waiting| matches!(waiting, Waiting::Alone(alone) if alone.is_of(outlet));
+        let its = self.waiting.iter().filter(|(_, waiting)| is_its(waiting));
+        let its: Vec<Text> = its.map(|(id, _)| id.clone()).collect();
+        self.waiting.retain(|_, waiting| !is_its(waiting));
+        its
     }
 
     /// Wakes the timer if it would come too late. One that is set for an earlier time looks then, and is set again.
@@ -177,7 +201,8 @@ impl Hub {
             Action::CancelExecution { execution } => drop(control.executing.remove(&execution)),
             Action::CallAnswered { request_id, outcome } => match control.waiting.remove(&request_id) {
                 // Nobody waits any more if the client has gone.
-                Some(waiting) => drop(waiting.try_send(outcome)),
+                Some(Waiting::Task(waiting)) => drop(waiting.try_send(outcome)),
+                Some(Waiting::Alone(alone)) => self.answer_alone(*alone, outcome, now),
                 None => self.counters.count(Reason::ResultNotUnderstood),
             },
             Action::Deliver { topic, message_id, message } => {
@@ -302,19 +327,18 @@ impl Hub {
         args: &RawValue,
         kwargs: &RawValue,
         deadline: Duration,
+        mut tried: Tried,
     ) -> Result<Json, CallError> {
-        let mut tried: Vec<Text> = Vec::new();
-        let mut failed: Option<CallError> = None;
         loop {
             let (answer, _cancel, chosen) = {
                 let now = self.clock.now();
                 let mut control = lock(&self.control);
-                let chosen = match control.fabric.choose_endpoint(demands, &tried, now) {
+                let chosen = match control.fabric.choose_endpoint(demands, &tried.nodes, now) {
                     Ok(chosen) => chosen,
-                    Err(error) => return Err(failed.unwrap_or(error)),
+                    Err(error) => return Err(tried.failed.unwrap_or(error)),
                 };
                 let to = (chosen.cluster.clone(), chosen.node.clone());
-                let (answer, cancel) = self.send_to(&mut control, to, demands, args, kwargs, deadline, now);
+                let (answer, cancel) = self.ask(&mut control, to, demands, (args, kwargs), deadline, now);
                 (answer, cancel, chosen)
             };
             let error = match answer.recv().await {
@@ -322,12 +346,12 @@ impl Hub {
                 Ok(Err(error)) => error,
                 Err(_) => CallError::failed("the call was given up").because(Reason::LinkLost),
             };
-            tried.push(chosen.node);
-            if tried.len() >= NODES_TRIED_MAX || !may_try_again(&error, chosen.idempotent) {
+            tried.nodes.push(chosen.node);
+            if tried.nodes.len() >= NODES_TRIED_MAX || !error.may_run_elsewhere(chosen.idempotent) {
                 return Err(error);
             }
             self.count_error(&error);
-            failed = Some(error);
+            tried.failed = Some(error);
         }
     }
 
@@ -344,7 +368,8 @@ impl Hub {
         let (answer, _cancel) = {
             let now = self.clock.now();
             let mut control = lock(&self.control);
-            self.send_to(&mut control, (cluster.clone(), node.clone()), demands, args, kwargs, deadline, now)
+            let to = (cluster.clone(), node.clone());
+            self.ask(&mut control, to, demands, (args, kwargs), deadline, now)
         };
         match answer.recv().await {
             Ok(outcome) => outcome.map(Json::from),
@@ -352,21 +377,41 @@ impl Hub {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call has that many parts")]
-    fn send_to(
+    /// A call whose answer a task waits for.
+    fn ask(
         self: &Arc<Self>,
         control: &mut Control,
-        (cluster, node): (Text, Text),
+        to: (Text, Text),
         demands: &Demands<'_>,
-        args: &RawValue,
-        kwargs: &RawValue,
+        arguments: (&RawValue, &RawValue),
         deadline: Duration,
         now: Now,
     ) -> (Awaited, CancelCall) {
         let (sender, receiver) = bounded(1);
+        let waiting = Waiting::Task(sender);
+        let request_id = self.send_to(control, to, demands, arguments, deadline, waiting, now);
+        (receiver, CancelCall { hub: self.clone(), request_id })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call has that many parts")]
+    pub(super) fn send_to(
+        self: &Arc<Self>,
+        control: &mut Control,
+        (cluster, node): (Text, Text),
+        demands: &Demands<'_>,
+        (args, kwargs): (&RawValue, &RawValue),
+        deadline: Duration,
+        waiting: Waiting,
+        now: Now,
+    ) -> Text {
+        // The request that a task waits for ends in its own words.
+        let patience = match waiting {
+            Waiting::Task(_) => WAITING_SLACK,
+            Waiting::Alone(_) => Duration::ZERO,
+        };
         control.last_request += 1;
         let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
-        control.waiting.insert(request_id.clone(), sender);
+        control.waiting.insert(request_id.clone(), waiting);
         let call = Call {
             request_id: request_id.clone(),
             command: demands.fun.into(),
@@ -378,9 +423,10 @@ impl Hub {
             args: args.to_owned(),
             kwargs: kwargs.to_owned(),
             deadline,
+            patience,
         };
         self.control_locked(control, Event::Call(Box::new(call)), now);
-        (receiver, CancelCall { hub: self.clone(), request_id })
+        request_id
     }
 
     pub fn leaves_cluster(&self, command: &Command<'_>) -> bool {
@@ -428,13 +474,17 @@ impl Drop for CancelCall {
     }
 }
 
-/// Ticks the fabric when its next deadline comes.
+/// Tells the fabric and discovery that time has passed, when one of them wants to know. Each sign of life for the
+/// watchdog follows a turn of this loop that went through the lock and the decisions of the control state: a core that
+/// is stuck gives none, and neither does a connection that keeps the one thread of the node for itself.
 pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
+    let mut beat = hub.supervisor.beat().map(|interval| (hub.clock.now().mono, interval));
     loop {
         let deadline = {
             let mut control = lock(&hub.control);
-            control.timer_set_for = control.next_deadline();
-            control.timer_set_for
+            let next = [control.next_deadline(), beat.map(|(at, _)| at)].into_iter().flatten().min();
+            control.timer_set_for = next;
+            next
         };
         let due = async {
             match deadline {
@@ -450,6 +500,11 @@ pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
         if is_due.await {
             hub.discovery_timeout(hub.clock.now());
             hub.control(Event::ActiveClients(hub.inbound_connections() as i64));
+        }
+        let now = hub.clock.now().mono;
+        if let Some((at, interval)) = beat.as_mut().filter(|(at, _)| *at <= now) {
+            hub.supervisor.alive();
+            *at = now + *interval;
         }
     }
 }
@@ -495,17 +550,11 @@ async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, Cal
     smol::future::or(running, limit).await
 }
 
-/// Whether another node may be asked after this failure: only where nothing can have run, or running twice does no harm.
-fn may_try_again(error: &CallError, idempotent: bool) -> bool {
-    match error.reason {
-        Some(Reason::NoRoute | Reason::RouteLoop | Reason::HopBudget | Reason::FunctionNotFound) => true,
-        Some(Reason::LinkLost) => idempotent,
-        _ => false,
-    }
-}
-
 /// Nodes that a call is tried at, one after the other.
 const NODES_TRIED_MAX: usize = 3;
+/// How much longer than its request the call of a task is waited for.
+const WAITING_SLACK: Duration = Duration::from_millis(100);
+
 fn has_removals(delta: &Delta) -> bool {
     delta.counts().iter().skip(1).step_by(2).any(|(_, count)| *count > 0)
 }

@@ -86,6 +86,11 @@ impl LocalFunctions {
         command.fun != "rpc_describe" && self.is_forced_local(command, own_cluster)
     }
 
+    /// Whether a function of that name is served here at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// What runs a command that demands nothing but the name.
     pub fn plain(&self, name: &str) -> Option<&Local> {
         self.by_name.get(name).and_then(|functions| functions.first()).map(|f| &f.run)

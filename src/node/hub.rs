@@ -34,6 +34,7 @@ use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
 use crate::drive::deadlines::Deadlines;
+use crate::drive::supervisor::Supervisor;
 use crate::drive::worker::Workers;
 use crate::wire::client::{Publish, write};
 
@@ -45,6 +46,8 @@ pub struct Hub {
     pub counters: Counters,
     pub journal: Journal,
     pub executor: Arc<Executor<'static>>,
+    /// Is told how the node is.
+    pub supervisor: Arc<Supervisor>,
     pub(super) control: Mutex<Control>,
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
@@ -84,6 +87,7 @@ pub struct Parts {
     pub clock: Clock,
     pub deadlines: Deadlines,
     pub executor: Arc<Executor<'static>>,
+    pub supervisor: Arc<Supervisor>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
     pub instance_id: Text,
@@ -136,6 +140,7 @@ impl Hub {
             counters: Counters::default(),
             journal: Journal::default(),
             executor: parts.executor,
+            supervisor: parts.supervisor,
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,

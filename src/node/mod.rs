@@ -1,11 +1,14 @@
 //! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
+mod alone;
 mod connection;
 mod control;
 mod discover;
 mod explain;
 pub mod fabric_settings;
 mod functions;
+#[cfg(feature = "test-hooks")]
+mod hooks;
 mod hub;
 mod journal;
 mod keeper;
@@ -15,11 +18,13 @@ pub mod operate;
 mod outlet;
 mod policy_file;
 mod publish;
+mod report;
 mod request;
 pub mod route_keys;
 mod serve;
 mod start;
 mod stop;
+mod surroundings;
 mod translate;
 
 use std::io::Write as _;
@@ -32,6 +37,7 @@ use smol::Executor;
 use crate::config::{self, Faults, LoadRequest, Loaded};
 use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
+use crate::drive::supervisor::{self, Supervisor};
 use operate::Operator;
 use start::{Started, settle_logs, start};
 
@@ -60,53 +66,65 @@ const EXIT_CONFIGURATION: u8 = 78;
 
 /// Runs a node until it is told to stop; the exit status of cli-config 4.9.
 pub fn main(plan: LoadPlan) -> ExitCode {
+    let supervisor = Arc::new(Supervisor::of_process());
     let loaded = match load(&plan) {
         Ok(loaded) => loaded,
-        Err(status) => return ExitCode::from(status),
+        Err(faults) => {
+            supervisor.trouble(Some(format!("configuration refused: {}", faults.summary())));
+            // There is nobody to tell when stderr is gone.
+            let _ = write!(std::io::stderr(), "{}", supervisor::leveled(&faults.to_string()));
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
     };
     logs::install(translate::logs(&loaded.settings));
     for fault in loaded.warnings.iter().chain(&loaded.notices) {
         log::warn!("{fault}");
     }
     let executor = Arc::new(Executor::new());
-    smol::block_on(executor.run(run(executor.clone(), plan, loaded)))
+    smol::block_on(executor.run(run(executor.clone(), plan, loaded, supervisor)))
 }
 
-/// Loads the configuration; faults go to stderr, all at once.
-fn load(plan: &LoadPlan) -> Result<Loaded, u8> {
-    let faults = match plan.read() {
-        Ok(loaded) => match config::refuse_unserved(&loaded) {
-            None => return Ok(loaded),
-            Some(faults) => faults,
-        },
-        Err(faults) => faults,
-    };
-    // There is nobody to tell when stderr is gone.
-    let _ = writeln!(std::io::stderr(), "{faults}");
-    Err(EXIT_CONFIGURATION)
+/// Loads the configuration; the error is everything that speaks against a start.
+fn load(plan: &LoadPlan) -> Result<Loaded, Faults> {
+    let loaded = plan.read()?;
+    match config::refuse_unserved(&loaded) {
+        Some(faults) => Err(faults),
+        None => Ok(loaded),
+    }
 }
 
-async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -> ExitCode {
+async fn run(
+    executor: Arc<Executor<'static>>,
+    plan: LoadPlan,
+    loaded: Loaded,
+    supervisor: Arc<Supervisor>,
+) -> ExitCode {
     let mut asking = match Asking::listen() {
         Ok(asking) => asking,
-        Err(error) => return failed(&format!("cannot listen for signals: {error}")),
+        Err(error) => return failed(&supervisor, &format!("cannot listen for signals: {error}")),
     };
     // First of all: a second node in the same place must not touch anything of the first.
     let control = match operate::bind(&loaded) {
         Ok(control) => control.map(Arc::new),
-        Err(text) => return failed(&text),
+        Err(text) => return failed(&supervisor, &text),
     };
-    let started = match start(&executor, loaded).await {
+    let started = match start(&executor, loaded, &supervisor).await {
         Ok(started) => started,
-        Err(text) => return failed(&text),
+        Err(text) => return failed(&supervisor, &text),
     };
     let Started { hub, tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
+    let identity = tls.identity.clone();
     let operator = Operator::new(hub.clone(), plan, loaded, tls);
     if let Some(control) = &control {
         log::info!("mpreg ctl is answered at {}", control.path().display());
         executor.spawn(operator.clone().serve(control.clone())).detach();
     }
+    #[cfg(feature = "test-hooks")]
+    executor.spawn(hooks::get_stuck_on_signal(hub.clone())).detach();
+    supervisor.ready();
+    executor.spawn(report::keep_told(hub.clone())).detach();
+    executor.spawn(surroundings::keep_looking(hub.clone(), identity)).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
@@ -124,7 +142,8 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
     ExitCode::SUCCESS
 }
 
-fn failed(text: &str) -> ExitCode {
+fn failed(supervisor: &Supervisor, text: &str) -> ExitCode {
     log::error!("{text}");
+    supervisor.trouble(Some(text.to_owned()));
     ExitCode::from(EXIT_FAILED)
 }

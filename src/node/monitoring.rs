@@ -20,6 +20,7 @@ use crate::core::reason::Reason;
 use crate::drive::http::{HttpEnd, HttpTimes, Request, Response, serve_http};
 use crate::drive::link::Protocol;
 use crate::drive::listen::{Accepted, EndpointClass, EndpointSettings, Listener};
+use crate::drive::passed::Passed;
 
 /// A page and who makes it.
 struct Page {
@@ -40,7 +41,7 @@ const PAGES: &[Page] = &[
 ];
 
 /// Binds where monitoring is on; the error is one line that names the key and the remedy.
-pub fn bind(settings: &Settings) -> Result<Option<Listener>, String> {
+pub fn bind(settings: &Settings, passed: &mut Passed) -> Result<Option<Listener>, String> {
     let Monitoring { enabled, host, port, port_fallback, .. } = &settings.monitoring;
     if !enabled {
         return Ok(None);
@@ -53,7 +54,7 @@ pub fn bind(settings: &Settings) -> Result<Option<Listener>, String> {
         class: EndpointClass::Any,
         tls: None,
     };
-    let bound = match Listener::bind(&endpoint(*port)) {
+    let bound = match Listener::bind_or_take(&endpoint(*port), Some("monitoring"), passed) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && *port_fallback => {
             log::warn!("monitoring.port: {port} is in use; monitoring.port_fallback takes a free one");
             Listener::bind(&endpoint(0))

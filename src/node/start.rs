@@ -23,6 +23,8 @@ use crate::drive::clock::Clock;
 use crate::drive::deadlines::Deadlines;
 use crate::drive::link::Protocol;
 use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
+use crate::drive::passed::Passed;
+use crate::drive::supervisor::Supervisor;
 use crate::drive::tls::{TlsIdentity, TlsTrust};
 use crate::drive::worker::{WorkerEvent, WorkerLimits, Workers};
 
@@ -53,13 +55,18 @@ pub struct Place {
 }
 
 /// Binds, assembles and starts all tasks; the error is one line that names the key and the remedy.
-pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<Started, String> {
+pub async fn start(
+    executor: &Arc<Executor<'static>>,
+    loaded: Loaded,
+    supervisor: &Arc<Supervisor>,
+) -> Result<Started, String> {
     let settings = Arc::new(loaded.settings.clone());
     let clock = Clock::start();
     let (policy_file, kept_policy) = kept_policy(&loaded)?;
     let (keeper, kept) = Keeper::open(&settings, clock.now())?;
     let tls = load_tls(&settings)?;
-    let main = bind_main(&settings)?;
+    let mut passed = Passed::of_process()?;
+    let main = bind_main(&settings, &mut passed)?;
     let mut listeners = vec![main];
     for (index, endpoint) in settings.listen.endpoint.iter().enumerate() {
         let wanted = EndpointSettings {
@@ -69,11 +76,15 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
             class: translate::class(endpoint.class),
             tls: tls.identity.clone(),
         };
-        listeners.push(Listener::bind(&wanted).map_err(|error| {
-            bind_fault(&format!("listen.endpoint[{index}].port"), &endpoint.host, endpoint.port, &error)
-        })?);
+        let name = format!("listen.endpoint[{index}]");
+        listeners.push(
+            Listener::bind_or_take(&wanted, Some(&name), &mut passed).map_err(|error| {
+                bind_fault(&format!("{name}.port"), &endpoint.host, endpoint.port, &error)
+            })?,
+        );
     }
-    let watched = monitoring::bind(&settings)?;
+    let watched = monitoring::bind(&settings, &mut passed)?;
+    passed.refuse_rest()?;
     let port = listeners.first().map(|l| l.local_addr().port()).unwrap_or_default();
     let node_id = Text::from(settings.node_id(port));
     let place = place(&settings, &node_id, port, &listeners);
@@ -117,6 +128,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         clock,
         deadlines,
         executor: executor.clone(),
+        supervisor: supervisor.clone(),
         settings: settings.clone(),
         node_id: node_id.clone(),
         instance_id,
@@ -233,7 +245,7 @@ fn kept_policy(loaded: &Loaded) -> Result<(Option<PolicyFile>, Option<Policy>), 
 }
 
 /// The main listener: `listen.port`, or the first free one of `listen.port_range`.
-fn bind_main(settings: &Settings) -> Result<Listener, String> {
+fn bind_main(settings: &Settings, passed: &mut Passed) -> Result<Listener, String> {
     let endpoint = |port| EndpointSettings {
         protocol: Protocol::Ws,
         host: settings.listen.host.clone(),
@@ -242,8 +254,8 @@ fn bind_main(settings: &Settings) -> Result<Listener, String> {
         tls: None,
     };
     let wanted = settings.listen.port;
-    if wanted != 0 {
-        return Listener::bind(&endpoint(wanted))
+    if wanted != 0 || passed.has_named(MAIN) {
+        return Listener::bind_or_take(&endpoint(wanted), Some(MAIN), passed)
             .map_err(|error| bind_fault("listen.port", &settings.listen.host, wanted, &error));
     }
     let (first, last) = translate::port_range(settings);
@@ -380,6 +392,9 @@ fn seed() -> u64 {
     // Without a source of randomness the time still differs from start to start.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
+
+/// What a socket is called (`FileDescriptorName=`) that is passed for the main listener.
+const MAIN: &str = "listen";
 
 /// Writes what log bursts held back.
 pub async fn settle_logs() {

@@ -15,6 +15,7 @@ use crate::drive::signals::{Asked, Asking};
 /// Ends the node, as far as the time allows.
 pub async fn stop(hub: &Arc<Hub>, asking: &mut Asking) {
     let time = hub.settings().node.stop_timeout;
+    hub.supervisor.stopping(time);
     log::info!("stopping; at most {} s", time.as_secs_f64());
     hub.stop();
     let last = LAST_SHARE_MAX.min(time / 3);

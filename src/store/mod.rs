@@ -178,7 +178,9 @@ impl std::fmt::Display for StoreError {
                     std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                         "make room on the disk"
                     }
-                    std::io::ErrorKind::ReadOnlyFilesystem => "mount it writable or choose another directory",
+                    std::io::ErrorKind::ReadOnlyFilesystem => {
+                        "mount it writable (ReadWritePaths= of the unit) or choose another directory"
+                    }
                     std::io::ErrorKind::PermissionDenied => {
                         "let the user of the node own the directory, or choose another"
                     }

@@ -51,15 +51,26 @@ impl Node {
         node
     }
 
+    /// The same, started by a command that was changed first.
+    pub fn start_by(folder: TempDir, text: &str, change: impl FnOnce(Command) -> Command) -> Node {
+        let mut node = Node::launch_by(folder, text, change);
+        node.wait_ready();
+        node
+    }
+
     fn launch(folder: TempDir, text: &str) -> Node {
+        Node::launch_by(folder, text, |command| command)
+    }
+
+    fn launch_by(folder: TempDir, text: &str, change: impl FnOnce(Command) -> Command) -> Node {
         let file = write_config(folder.path(), text);
-        let mut child = program(&["server", "start-config", &file.display().to_string()])
+        let mut command = program(&["server", "start-config", &file.display().to_string()]);
+        command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = change(command).spawn().unwrap();
         let out = Lines::of(child.stdout.take().unwrap());
         let log = Lines::of(child.stderr.take().unwrap());
         Node { child, folder, port: 0, out, log }
@@ -360,7 +371,7 @@ pub fn refused(folder: &Path, text: &str) -> Output {
 }
 
 /// `text` completed by what every test wants, unless it says so itself; `DIR` is the folder.
-fn write_config(folder: &Path, text: &str) -> PathBuf {
+pub fn write_config(folder: &Path, text: &str) -> PathBuf {
     let text = text.replace("DIR", &folder.display().to_string());
     let mut whole = text;
     if !whole.contains("[monitoring]") {

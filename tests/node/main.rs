@@ -15,5 +15,6 @@ mod rpc;
 mod signals;
 mod start;
 mod store_faults;
+mod supervised;
 mod tenants;
 mod transports;

@@ -194,13 +194,12 @@ impl Fabric {
             request.federation_remaining_hops = Some(self.own.hops_max - 1);
         }
         let metadata = with_time_left(empty_object(), call.deadline.saturating_sub(now.mono));
-        let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
         let bytes = Message {
             message_id: Str::from(&call.request_id),
             topic: format!("mpreg.rpc.execute.{}", call.command).into(),
             message_type: "rpc".into(),
             delivery: "at_least_once".into(),
-            payload: Some(&payload),
+            payload: None,
             headers: Headers {
                 correlation_id: Str::from(&call.request_id),
                 source_cluster: Some(Str::from(&cluster)),
@@ -213,14 +212,13 @@ impl Fabric {
             },
             timestamp: now.wall,
         }
-        .encode();
+        .encode_with(&request);
         if !self.fits_through(link, &bytes) {
             let text = format!("{} bytes do not fit through the only link to {hop}", bytes.len());
             return fail(out, Reason::MessageTooLarge, text);
         }
-        let Call { request_id, command, cluster, node, deadline, .. } = call;
-        // The request that the call is part of ends in its own words; this is for calls that nobody else minds.
-        let deadline = deadline + WAITING_SLACK;
+        let Call { request_id, command, cluster, node, deadline, patience, .. } = call;
+        let deadline = deadline + patience;
         self.calls.deadlines.insert((deadline, Due::Waiting(request_id.clone())));
         self.calls.waiting.insert(request_id, Waiting { command, cluster, node, hop, link, deadline });
         out.push(Action::Send { link, bytes });
@@ -557,8 +555,7 @@ impl Fabric {
         let left = time_left(message.headers.metadata).unwrap_or(PASSED_MAX).min(PASSED_MAX);
         let metadata = with_time_left(next.headers.metadata, left);
         next.headers.metadata = &metadata;
-        let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
-        let bytes = Message { payload: Some(&payload), ..next }.encode();
+        let bytes = next.encode_with(&request);
         if !self.fits_through(link, &bytes) {
             return Err(forward_failed(&command, &cluster, "message_too_large"));
         }
@@ -600,8 +597,6 @@ impl Fabric {
     }
 }
 
-/// How much longer than its request a call of ours is waited for.
-const WAITING_SLACK: Duration = Duration::from_millis(100);
 /// How much longer than its caller a passed call is remembered.
 const PASSED_SLACK: Duration = Duration::from_secs(2);
 /// Request ids that are kept in mind against repetition.

@@ -40,7 +40,7 @@ use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
 use crate::wire::fabric::kin::EXTENSION;
-use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
+use crate::wire::fabric::{Answer, Frame, Malformed, Message, Outline};
 use call::Calls;
 use gossip::Announcer;
 use kin::Kin;
@@ -194,6 +194,19 @@ pub enum Event {
     Stop,
 }
 
+impl Event {
+    /// Whether it is about a call or a publication, of which there may be many thousand in a second.
+    fn is_call(&self) -> bool {
+        match self {
+            Event::Message { bytes, .. } => Message::begins(bytes),
+            Event::Call(_) | Event::CancelCall { .. } | Event::CallDone { .. } | Event::Publish { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A command for the node that was chosen for it.
 #[derive(Debug)]
 pub struct Call {
@@ -208,6 +221,8 @@ pub struct Call {
     pub args: Box<RawValue>,
     pub kwargs: Box<RawValue>,
     pub deadline: Duration,
+    /// How much later than that it ends here, for whoever ends it in his own words before.
+    pub patience: Duration,
 }
 
 /// What the fabric wants done.
@@ -317,6 +332,8 @@ pub struct Fabric {
     /// Messages of peers, as a STATUS tells of them.
     counters: Counters,
     next_status: Duration,
+    /// The earliest deadline of all but calls.
+    next_timer: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
     draining: bool,
@@ -362,6 +379,7 @@ impl Fabric {
             active_clients: 0,
             counters: Counters::default(),
             next_status: now.mono,
+            next_timer: now.mono,
             look_around: true,
             draining: false,
             stopping: false,
@@ -377,6 +395,7 @@ impl Fabric {
     /// Takes one event in. What is due at `now` is done along with it.
     pub fn handle(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {
         self.now = now;
+        let is_call = event.is_call();
         match event {
             Event::LinkOpened { link, dialled, facts } => self.link_opened(link, dialled, facts, now, out),
             Event::LinkClosed { link } => self.link_closed(link, now, out),
@@ -402,7 +421,15 @@ impl Fabric {
             Event::Tick => {}
             Event::Stop => self.stop(now, out),
         }
-        self.timers(now, out);
+        self.overdue_calls(now, out);
+        if self.stopping {
+            return;
+        }
+        // Calls and publications move no deadline but their own.
+        if !is_call || self.look_around || now.mono >= self.next_timer {
+            self.timers(now, out);
+            self.next_timer = self.earliest_timer();
+        }
     }
 
     /// When to send a [`Event::Tick`] if nothing happens before.
@@ -410,6 +437,10 @@ impl Fabric {
         if self.stopping {
             return self.calls.next_deadline();
         }
+        Some(self.calls.next_deadline().map_or(self.next_timer, |call| call.min(self.next_timer)))
+    }
+
+    fn earliest_timer(&self) -> Duration {
         let lease = self.catalog.next_expiry().map(|end| {
             let ahead = Duration::try_from_secs_f64(end - self.now.wall).unwrap_or_default();
             // An entry lives until strictly after the end of its lease.
@@ -417,16 +448,14 @@ impl Fabric {
         });
         let look_around = self.look_around.then_some(self.now.mono);
         let others = [
-            Some(self.next_status),
             Some(self.announcer.next()),
             lease,
             look_around,
             self.membership.next_dial(),
             self.own.kin.then(|| self.kin.next()),
-            self.calls.next_deadline(),
             Some(self.next_routing()),
         ];
-        others.into_iter().flatten().min()
+        others.into_iter().flatten().fold(self.next_status, Duration::min)
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -487,10 +516,6 @@ impl Fabric {
     }
 
     fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.overdue_calls(now, out);
-        if self.stopping {
-            return;
-        }
         self.refresh(now, out);
         self.kin_timers(now, out);
         let gone = self.catalog.expire(now.wall);

@@ -183,6 +183,7 @@ impl World {
             args: raw("[]"),
             kwargs: raw("{}"),
             deadline,
+            patience: Duration::ZERO,
         };
         self.tell(n, Event::Call(Box::new(call)));
     }

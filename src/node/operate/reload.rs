@@ -90,6 +90,15 @@ impl State {
 impl Operator {
     /// Reads the configuration again and puts it in force, for good or until `confirm` is over.
     pub async fn reload(self: &Arc<Self>, confirm: Option<Duration>) -> Answer {
+        let supervisor = &self.hub.supervisor;
+        supervisor.reloading();
+        let answer = self.read_again(confirm).await;
+        supervisor.trouble(trouble(&answer));
+        supervisor.ready();
+        answer
+    }
+
+    async fn read_again(self: &Arc<Self>, confirm: Option<Duration>) -> Answer {
         let mut state = self.state.lock().await;
         let now = self.hub.clock.now();
         let running = state.running.clone();
@@ -223,6 +232,7 @@ impl Operator {
         log::info!("reload: undone {:.1} s after the time to confirm", late.max(0.0));
         let text = "the reload was undone because nobody confirmed it; the file differs from what runs";
         self.note(self.hub.clock.now().wall, faults.is_empty(), text);
+        self.hub.supervisor.trouble(Some(text.to_owned()));
     }
 
     /// Puts a configuration in force; what could not be done is told.
@@ -254,6 +264,20 @@ impl Operator {
         self.hub.journal.happened(at, text);
         lock(&self.shown).last = Some(Told { at, is_good, text: text.to_owned() });
     }
+}
+
+/// What an operator has to mend after a reload, for the service manager to show.
+fn trouble(answer: &Answer) -> Option<String> {
+    let told = match answer {
+        Err(refused) => {
+            return Some(format!("reload refused, the old configuration stays in force: {}", refused.text));
+        }
+        Ok(told) => told,
+    };
+    let will_fail = told["restart_will_fail"].as_str().map(|text| format!("a restart will fail: {text}"));
+    let faults = told["faults"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let lines: Vec<String> = faults.chain(will_fail).collect();
+    (!lines.is_empty()).then(|| format!("reload: {}", lines.join("\n")))
 }
 
 /// Reads everything that a configuration says, apart from the thread that serves.

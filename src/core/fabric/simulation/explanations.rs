@@ -119,6 +119,7 @@ fn a_call_runs_where_its_explanation_says_and_takes_that_way() {
                     args: raw("[]"),
                     kwargs: raw("{}"),
                     deadline: world.now().mono + Duration::from_secs(30),
+                    patience: Duration::ZERO,
                 };
                 world.tell(n, Event::Call(Box::new(call)));
                 world.run(0.1);
