@@ -183,7 +183,8 @@ fn arguments_reach_the_worker_and_the_result_comes_back() {
 
 #[test]
 fn functions_come_and_go_and_processes_that_serve_the_same_go_on() {
-    with(vec![python("t.kept", "kept"), python("t.gone", "gone")], |b| async move {
+    let gone = WorkerSpec { timeout: Duration::from_secs(1), ..python("t.gone", "gone") };
+    with(vec![python("t.kept", "kept"), gone], |b| async move {
         let pid = b.value(0, json!(["pid"])).await;
         let held = b.begin(1, json!(["hold"]));
         eventually("a call", async || b.in_flight(1) == 1).await;
@@ -198,7 +199,7 @@ fn functions_come_and_go_and_processes_that_serve_the_same_go_on() {
         assert!(new > 1, "a key is never used twice");
         assert_eq!(b.value(new, json!([])).await, "t.new");
         assert_eq!(b.error(1, json!([])).await.reason, Some(Reason::WorkerUnavailable));
-        // The last call of the one that has gone keeps its process until it is taken back.
+        // The last call of the one that has gone keeps its process, at most for the time that it may take.
         assert_eq!(b.happened(WorkerEvent::Down(FunctionKey(1))), 0);
         drop(held);
         eventually("the end of the process", async || b.happened(WorkerEvent::Down(FunctionKey(1))) == 1)

@@ -94,6 +94,10 @@ impl Check<'_> {
                 self.faults.add(&member(element, "protocol"), text);
             }
         }
+        if !s.control.socket.is_empty() && !std::path::Path::new(&s.control.socket).is_absolute() {
+            // Whoever looks for it stands elsewhere than the node.
+            self.fault(&["control.socket"], "`control.socket` must begin with a slash");
+        }
         if !is_loopback(&s.listen.host) {
             if !has_tls {
                 self.warn(&["listen.host"], "`listen.host` is open to other machines without [tls]");

@@ -133,10 +133,8 @@ async fn run(
     loop {
         match asking.next().await {
             Asked::Stop => break,
-            Asked::Reload => {
-                // What became of it is in the log.
-                let _ = operator.reload(None).await;
-            }
+            Asked::Reload if reload(&operator, &mut asking).await => break,
+            Asked::Reload => {}
         }
     }
     stop::stop(&hub, &mut asking).await;
@@ -145,6 +143,29 @@ async fn run(
     }
     log::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// Reads the configuration again, once more where that is asked for meanwhile; true when the node is told to stop, for
+/// which nobody waits until a slow disk has answered.
+async fn reload(operator: &Arc<Operator>, asking: &mut Asking) -> bool {
+    let mut again = true;
+    while std::mem::take(&mut again) {
+        let reloading = async {
+            // What becomes of it is in the log.
+            let _ = operator.reload(None).await;
+            false
+        };
+        let asked = async {
+            while asking.next().await == Asked::Reload {
+                again = true;
+            }
+            true
+        };
+        if smol::future::or(reloading, asked).await {
+            return true;
+        }
+    }
+    false
 }
 
 fn failed(supervisor: &Supervisor, text: &str) -> ExitCode {

@@ -124,7 +124,9 @@ fn a_directory_of_another_user_is_refused_at_start_with_its_remedy() {
     let file = place.path().join("node.toml");
     std::fs::write(&file, keeping(&store, 0, &[], "")).unwrap();
     const NOBODY: u32 = 65534;
-    let refusal = program(&["server", "start-config", &file.display().to_string()])
+    // The usual state folder of this machine may be there, and closed to others.
+    let persist = "discovery.policy.persist=false";
+    let refusal = program(&["server", "start-config", &file.display().to_string(), "--set", persist])
         .current_dir(place.path())
         .uid(NOBODY)
         .gid(NOBODY)

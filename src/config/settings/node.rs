@@ -193,7 +193,7 @@ table! {
     /// `[control]`
     Control of "control" {
         enabled: bool = true, BOOL, Restart, "Whether mpreg ctl is answered, on a UNIX socket for root and the user of the node.";
-        socket: String = "", TEXT, Restart, "Path of the socket; empty: control.sock in the runtime directory of the systemd unit, else in node.state_dir where that is set, else node-PID.sock in the mpreg folder of the user's runtime directory.";
+        socket: String = "", TEXT, Restart, "Absolute path of the socket; empty: control.sock in the runtime directory of the systemd unit, else in node.state_dir where that is set, else node-PID.sock in the mpreg folder of the user's runtime directory.";
     }
 }
 
