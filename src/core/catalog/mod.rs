@@ -137,7 +137,7 @@ impl Catalog {
     /// Removals for everything that `node` holds, as its departure makes them.
     pub fn holdings(&self, node: &str) -> Delta {
         fn keys<E: Entry>(table: &Table<E>, node: &str) -> Vec<E::Key> {
-            table.iter().filter(|e| &**e.node_id() == node).map(|e| e.key()).collect()
+            table.held_by(node).map(|e| e.key()).collect()
         }
         Delta {
             function_removals: keys(&self.functions, node),
@@ -164,6 +164,28 @@ impl Catalog {
             caches: part(&self.caches, &wanted),
             cache_profiles: part(&self.cache_profiles, &wanted),
             nodes: part(&self.nodes, &wanted),
+            ..Delta::default()
+        }
+    }
+
+    /// The live entries of these nodes of a cluster, as one delta.
+    pub fn excerpt_of<'a>(&self, cluster: &str, nodes: impl Iterator<Item = &'a Text> + Clone) -> Delta {
+        fn part<'a, E: Entry>(
+            table: &Table<E>,
+            cluster: &str,
+            nodes: impl Iterator<Item = &'a Text>,
+        ) -> Vec<Arc<E>> {
+            let theirs = nodes.flat_map(|node| table.held_by(node).filter(|e| **e.cluster_id() == *cluster));
+            theirs.cloned().collect()
+        }
+        Delta {
+            functions: part(&self.functions, cluster, nodes.clone()),
+            topics: part(&self.topics, cluster, nodes.clone()),
+            queues: part(&self.queues, cluster, nodes.clone()),
+            services: part(&self.services, cluster, nodes.clone()),
+            caches: part(&self.caches, cluster, nodes.clone()),
+            cache_profiles: part(&self.cache_profiles, cluster, nodes.clone()),
+            nodes: part(&self.nodes, cluster, nodes),
             ..Delta::default()
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Text;
 use super::lease::Entry;
 use crate::core::reason::Reason;
 
@@ -13,6 +14,8 @@ use crate::core::reason::Reason;
 #[derive(Debug, Clone)]
 pub(super) struct Table<E: Entry> {
     live: BTreeMap<Arc<E::Key>, Arc<E>>,
+    /// The same keys by the node that holds them.
+    holders: BTreeMap<Text, BTreeSet<Arc<E::Key>>>,
     /// The same keys by the end of the lease.
     ends: BTreeSet<(Moment, Arc<E::Key>)>,
     /// Announcements older than this are of something that was removed.
@@ -44,6 +47,7 @@ impl<E: Entry> Default for Table<E> {
     fn default() -> Table<E> {
         Table {
             live: BTreeMap::new(),
+            holders: BTreeMap::new(),
             ends: BTreeSet::new(),
             graves: BTreeMap::new(),
             grave_ends: BTreeSet::new(),
@@ -59,6 +63,11 @@ impl<E: Entry> Table<E> {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<E>> {
         self.live.values()
+    }
+
+    /// The entries of one node, in whatever cluster.
+    pub fn held_by(&self, node: &str) -> impl Iterator<Item = &Arc<E>> {
+        self.holders.get(node).into_iter().flatten().filter_map(|key| self.live.get(key))
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Arc<E::Key>> {
@@ -105,6 +114,7 @@ impl<E: Entry> Table<E> {
             }
             *old = entry;
         } else {
+            self.holders.entry(entry.node_id().clone()).or_default().insert(key.clone());
             self.live.insert(key, entry);
         }
     }
@@ -144,6 +154,12 @@ impl<E: Entry> Table<E> {
 
     fn take(&mut self, key: &Arc<E::Key>) -> Option<Arc<E>> {
         let entry = self.live.remove(key)?;
+        if let Some(keys) = self.holders.get_mut(entry.node_id()) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.holders.remove(entry.node_id());
+            }
+        }
         self.ends.remove(&(Moment(entry.ends_at()), key.clone()));
         self.version += 1;
         Some(entry)

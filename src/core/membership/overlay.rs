@@ -35,6 +35,37 @@ pub fn neighbours<'a>(
     chosen
 }
 
+/// The rings as one node sees them, kept in order, so that a member that comes or goes costs no look at all others.
+#[derive(Debug)]
+pub struct Rings {
+    own: Places,
+    orders: [BTreeSet<(u64, Text)>; RINGS],
+}
+
+impl Rings {
+    pub fn new(own: &str) -> Rings {
+        Rings { own: places(own), orders: Default::default() }
+    }
+
+    pub fn add(&mut self, node: &Text, places: &Places) {
+        for ((order, own), at) in self.orders.iter_mut().zip(&self.own).zip(places) {
+            order.insert((at.wrapping_sub(*own), node.clone()));
+        }
+    }
+
+    pub fn remove(&mut self, node: &Text, places: &Places) {
+        for ((order, own), at) in self.orders.iter_mut().zip(&self.own).zip(places) {
+            order.remove(&(at.wrapping_sub(*own), node.clone()));
+        }
+    }
+
+    /// The next and the last on each ring, as [`neighbours`] finds them in a large cluster.
+    pub fn neighbours(&self) -> BTreeSet<Text> {
+        let ends = self.orders.iter().flat_map(|order| [order.first(), order.last()]);
+        ends.flatten().map(|(_, node)| node.clone()).collect()
+    }
+}
+
 /// For every member the neighbour that a shortest way to it begins with; only ways that begin with one of `linked`.
 pub fn first_hops(members: &BTreeMap<Text, Places>, linked: &BTreeSet<Text>) -> BTreeMap<Text, Text> {
     let mut links: BTreeMap<&Text, Vec<&Text>> = BTreeMap::new();
