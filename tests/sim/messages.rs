@@ -153,6 +153,34 @@ fn publications_come_once_while_links_are_up_and_never_twice() {
     }
 }
 
+/// So many that most have no link with each other: a call finds its way within the hop budget, and a publication comes to
+/// all subscribers once (`checks::always` looks for a second time).
+#[test]
+fn a_hundred_nodes_reach_each_other() {
+    let mut world = World::new(100, 1, Shape::usual());
+    (0..100).for_each(|n| world.subscribe(n, "news.#"));
+    crate::start_all(&mut world);
+    assert!(world.run_while(60.0, |w| !settled(w)).is_some());
+    world.run(60.0); // links that nobody needs are gone
+    for step in 1..100 {
+        for n in 0..100 {
+            let target = (n + step) % 100;
+            call(&mut world, n, &format!("{n}-{target}"), &format!("where.{target}"), target, 8);
+        }
+        world.run(0.2);
+    }
+    for n in 0..100 {
+        publish(&mut world, n, &format!("of-{n}"));
+        world.run(0.05);
+    }
+    world.run(10.0);
+    let bad: Vec<_> =
+        world.calls.iter().filter(|(_, c)| !c.answers.first().is_some_and(|(_, o)| o.is_ok())).collect();
+    println!("100 nodes: {} of {} calls have failed", bad.len(), world.calls.len());
+    assert!(bad.is_empty(), "{:?}", bad.iter().take(3).collect::<Vec<_>>());
+    assert_eq!(world.deliveries.len(), 100 * 99);
+}
+
 fn status(n: usize, cluster: &str) -> bytes::Bytes {
     Status::new(&url(n), cluster, "liar", crate::forms::WALL).encode("u1")
 }

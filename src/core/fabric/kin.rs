@@ -7,9 +7,10 @@
 //! its own refreshes, what it learns of kin, and the leases that it renews for kin to each reference node that it is
 //! linked with.
 
+mod exchange;
+
 use std::collections::BTreeSet;
 
-use super::way::Visited;
 use super::*;
 use crate::core::membership::{Candidate, LinkId, Roster, Standing, Step, Swim, version_at};
 use crate::wire::fabric::kin::{
@@ -183,7 +184,9 @@ impl Fabric {
     fn tell_change(&mut self, from: u64, to: u64, delta: Delta, left: bool, out: &mut Vec<Action>) {
         let node = self.node_id().clone();
         let linked = self.linked_kin();
-        let direct = self.kin.roster.members().all(|member| linked.binary_search(member).is_ok());
+        // That it lives is passed on by everybody: those who suspect it may be known to others only, as in a join.
+        let empty = delta.is_empty() && !left;
+        let direct = !empty && self.kin.roster.members().all(|m| linked.binary_search(m).is_ok());
         let news = News { node, from, to, delta: Compact(delta), direct, left };
         self.push(news, None, out);
     }
@@ -288,6 +291,7 @@ impl Fabric {
         if !self.kin.hears(peer, now) {
             return refuse(out, Reason::RumoursLimit, Some(link), peer.to_string());
         }
+        self.kin.swim.heard(peer);
         let read = match kind {
             GossipKind::AntiEntropy => decode(gossip).map(|e| self.exchange(link, peer, e, now, out)),
             GossipKind::Rumor => decode(gossip).map(|r| self.rumour(link, peer, r, now, out)),
@@ -425,7 +429,7 @@ impl Fabric {
         }
         let Some(suspect) = rumor.suspect else { return };
         match self.kin.roster.judge(&suspect.node, suspect.version) {
-            Standing::Own => self.accuse(suspect.version, now, out),
+            Standing::Own => self.accused_by(peer, suspect.version, now, out),
             Standing::Known if self.kin.roster.version(&suspect.node) == Some(suspect.version) => {
                 self.suspect(suspect, Some(peer), now, out);
             }
@@ -536,203 +540,13 @@ impl Fabric {
         self.refuse_unspeakable(delta, Some(link), out);
     }
 
-    fn exchange(&mut self, link: LinkId, peer: &Text, told: Exchange, now: Now, out: &mut Vec<Action>) {
-        if told.prune {
-            self.kin.quiet.insert(peer.clone());
-        }
-        if told.graft {
-            self.kin.quiet.remove(peer);
-        }
-        if told.digest.is_some_and(|digest| digest != self.digest()) {
-            self.compare_with(peer, out);
-        }
-        if !told.states.is_empty() {
-            self.take_states(link, peer, told.states, told.delta.0, now, out);
-        }
-        if let Some(versions) = told.versions {
-            self.compare(peer, link, versions, now, out);
-        }
-        if !told.pull.is_empty() {
-            self.send_states(peer, told.pull, out);
-        }
-        if !told.doubts.is_empty() {
-            self.doubted(peer, told.doubts, now, out);
-        }
-    }
-
-    fn take_states(
-        &mut self,
-        link: LinkId,
-        peer: &Text,
-        states: VersionList,
-        mut delta: Delta,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        let (mut news, mut doubts) = (VersionList::new(), VersionList::new());
-        for (node, version) in states {
-            if !self.in_time(version, peer, link, now, out) {
-                continue;
-            }
-            match self.kin.roster.judge(&node, version) {
-                Standing::Own => self.outdo(version, now, out),
-                Standing::Known => {}
-                Standing::Dead => {
-                    refuse(out, Reason::EntryStale, Some(link), format!("{node} was found dead"));
-                    let death = self.kin.roster.death(&node).unwrap_or(version);
-                    doubts.insert(node, death);
-                }
-                Standing::Newer(_) => drop(news.insert(node, version)),
-            }
-        }
-        if !doubts.is_empty() {
-            self.exchange_with(peer, Exchange { doubts, ..Exchange::default() }, out);
-        }
-        if news.is_empty() {
+    /// A peer has heard doubts that this node lives. Where they are contradicted already, it has not heard of that.
+    fn accused_by(&mut self, peer: &Text, version: u64, now: Now, out: &mut Vec<Action>) {
+        if self.stopping {
             return;
         }
-        let nodes: BTreeSet<Text> = news.keys().cloned().collect();
-        // What is here already, or doubted, was sent along and is not meant.
-        delta.screen(|claim| (!nodes.contains(claim.node_id)).then_some(Reason::EntryStale));
-        self.screen_kin(&nodes, &mut delta, link, out);
-        self.learn(news.clone(), true, &delta, peer, now, out);
-        match news.into_iter().next() {
-            // A node that has come introduces itself; the others hear of it at once.
-            Some((node, to)) if nodes.len() == 1 && node == *peer => {
-                let news = News { node, from: 0, to, delta: Compact(delta), direct: false, left: false };
-                self.push(news, Some(peer), out);
-            }
-            _ => {
-                let soon = now.mono + self.kin.swim.period() / 10;
-                self.kin.compare_at = Some(self.kin.compare_at.map_or(soon, |at| at.min(soon)));
-            }
-        }
-    }
-
-    fn compare_with(&mut self, peer: &Text, out: &mut Vec<Action>) {
-        let (sums, others) = (self.kin.roster.sums().to_vec(), self.digest().others);
-        let versions = Some(Versions { sums, others_digest: Some(others), ..Versions::default() });
-        self.exchange_with(peer, Exchange { versions, ..Exchange::default() }, out);
-    }
-
-    fn compare(&mut self, peer: &Text, link: LinkId, theirs: Versions, now: Now, out: &mut Vec<Action>) {
-        if theirs.others {
-            self.tell_of_others(peer, link, now, out);
-        }
-        if theirs.listed.is_empty() {
-            let listed = self.kin.roster.differing(&theirs.sums);
-            let others = theirs.others_digest.is_some_and(|theirs| theirs != self.digest().others);
-            if others {
-                self.tell_of_others(peer, link, now, out);
-            }
-            if others || !listed.is_empty() {
-                let have = self.kin.roster.listed(&listed);
-                let sums = self.kin.roster.sums().to_vec();
-                let versions = Some(Versions { sums, listed, have, others, others_digest: None });
-                self.exchange_with(peer, Exchange { versions, ..Exchange::default() }, out);
-            }
-            return;
-        }
-        let (mut pull, mut doubts) = (Vec::new(), VersionList::new());
-        for (node, version) in &theirs.have {
-            match self.kin.roster.judge(node, *version) {
-                Standing::Own if *version > self.kin.roster.own_version() => self.outdo(*version, now, out),
-                Standing::Newer(_) => pull.push(node.clone()),
-                Standing::Dead => {
-                    let death = self.kin.roster.death(node).unwrap_or(*version);
-                    doubts.insert(node.clone(), death);
-                }
-                Standing::Own | Standing::Known => {}
-            }
-        }
-        let mine = self.kin.roster.listed(&theirs.listed);
-        let lacking = mine.into_iter().filter(|(node, version)| {
-            theirs.have.get(node).is_none_or(|theirs| theirs < version) && node != peer
-        });
-        let lacking: Vec<Text> = lacking.map(|(node, _)| node).collect();
-        if !pull.is_empty() || !doubts.is_empty() {
-            let graft = !pull.is_empty();
-            if graft {
-                self.kin.quiet.remove(peer);
-            }
-            self.exchange_with(peer, Exchange { pull, doubts, graft, ..Exchange::default() }, out);
-        }
-        self.send_states(peer, lacking, out);
-    }
-
-    /// Sends all that these nodes say.
-    fn send_states(&mut self, peer: &Text, nodes: Vec<Text>, out: &mut Vec<Action>) {
-        let Some(link) = self.membership.link_to(peer) else { return };
-        let mut waiting = vec![nodes];
-        while let Some(nodes) = waiting.pop() {
-            let version = |node: &Text| match *node == *self.node_id() {
-                true => Some(self.kin.roster.own_version()),
-                false => self.kin.roster.version(node),
-            };
-            let states: VersionList =
-                nodes.into_iter().filter_map(|node| Some((node.clone(), version(&node)?))).collect();
-            if states.is_empty() {
-                continue;
-            }
-            let cluster = self.cluster_id().clone();
-            let mut delta = self.catalog.excerpt(|c, n| *c == *cluster && states.contains_key(n));
-            delta.drop_local();
-            let delta = Compact(delta);
-            let exchange = Exchange { states, delta, ..Exchange::default() };
-            let bytes = self.encode_exchange(&exchange);
-            if bytes.len() <= self.own.gossip_bytes_max {
-                out.push(Action::Send { link, bytes });
-                continue;
-            }
-            let mut all: Vec<Text> = exchange.states.keys().cloned().collect();
-            if all.len() > 1 {
-                let half = all.split_off(all.len() / 2);
-                waiting.extend([half, all]);
-            } else if let Some((node, to)) = exchange.states.into_iter().next() {
-                let news = News { node, from: 0, to, delta: exchange.delta, direct: false, left: false };
-                self.push_over(news, &[link], out);
-            }
-        }
-    }
-
-    /// Tells a peer of the nodes of other programs and clusters, by gossip of the protocol, but not all the time.
-    fn tell_of_others(&mut self, peer: &Text, link: LinkId, now: Now, out: &mut Vec<Action>) {
-        if self.kin.others_told.get(peer).is_some_and(|until| now.mono < *until) {
-            return;
-        }
-        let pause = Duration::try_from_secs_f64(self.own.catalog_ttl_seconds / 3.0).unwrap_or_default();
-        self.kin.others_told.insert(peer.clone(), now.mono + pause);
-        self.introduce_others(link, now, out);
-    }
-
-    /// Others believe these dead; those that live are told, on the way that leads to them.
-    fn doubted(&mut self, peer: &Text, doubts: VersionList, now: Now, out: &mut Vec<Action>) {
-        let mut further: BTreeMap<Text, VersionList> = BTreeMap::new();
-        for (node, version) in doubts {
-            match self.kin.roster.judge(&node, version) {
-                Standing::Own => self.accuse(version, now, out),
-                // A version that is not known here is the node's to outdo as well.
-                Standing::Known | Standing::Newer(1..) => {
-                    if self.kin.roster.version(&node).is_some_and(|known| known > version) {
-                        continue;
-                    }
-                    let visited = Visited { nodes: &[peer], ..Visited::default() };
-                    if let Some((hop, _)) = self.hop_within(&node, visited) {
-                        further.entry(hop).or_default().insert(node, version);
-                    }
-                }
-                Standing::Dead | Standing::Newer(0) => {}
-            }
-        }
-        for (hop, doubts) in further {
-            self.exchange_with(&hop, Exchange { doubts, ..Exchange::default() }, out);
-        }
-    }
-
-    /// Somebody doubts that this node lives.
-    fn accuse(&mut self, version: u64, now: Now, out: &mut Vec<Action>) {
-        if version < self.kin.roster.own_version() || self.stopping {
-            return; // contradicted already
+        if version < self.kin.roster.own_version() {
+            return self.compare_with(peer, out);
         }
         if version > version_at(now.wall + 2.0 * SKEW_SECONDS_MAX) {
             return refuse(out, Reason::ClockSkew, None, "a version of this node that it never had");
@@ -766,7 +580,7 @@ impl Fabric {
         self.kin.contradict_at = now.mono + self.kin.swim.period() / 4;
         let to = self.kin.roster.raise(version, now.wall);
         let node = self.node_id().clone();
-        let mut delta = self.catalog.excerpt(|_, n| *n == *node);
+        let mut delta = self.catalog.excerpt_of(self.cluster_id(), std::iter::once(&node));
         delta.drop_local();
         let news = News { node, from: 0, to, delta: Compact(delta), direct: false, left: false };
         self.push(news, None, out);
@@ -791,7 +605,7 @@ impl Fabric {
         }
         let own = self.node_id().clone();
         if let Some(version) = probe.suspects.get(&own) {
-            self.accuse(*version, now, out);
+            self.accused_by(peer, *version, now, out);
         }
     }
 

@@ -297,6 +297,8 @@ pub struct Fabric {
     next_status: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
+    /// In a large cluster not before.
+    next_look: Duration,
     stopping: bool,
 }
 
@@ -327,6 +329,7 @@ impl Fabric {
             counters: Counters::default(),
             next_status: now.mono,
             look_around: true,
+            next_look: now.mono,
             stopping: false,
             chance,
             own,
@@ -377,7 +380,7 @@ impl Fabric {
             // An entry lives until strictly after the end of its lease.
             self.now.mono + ahead + LEASE_SLACK
         });
-        let look_around = self.look_around.then_some(self.now.mono);
+        let look_around = self.look_around.then_some(self.now.mono.max(self.next_look));
         let others = [
             Some(self.next_status),
             Some(self.announcer.next()),
@@ -465,8 +468,12 @@ impl Fabric {
             self.report(now, out);
             self.look_around = true;
         }
-        if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
+        let look_around = self.look_around && now.mono >= self.next_look;
+        if look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
+            if self.kin.roster.is_large() {
+                self.next_look = now.mono + gossip_interval(&self.own) / LOOKS_PER_INTERVAL;
+            }
             let dials = {
                 let known = self.dialable();
                 let candidates = known.iter().map(|n| Candidate::of(n)).chain(self.last_known()).collect();
@@ -667,6 +674,8 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// Nodes of one other cluster that are dialled though nobody configured them.
 const FOREIGN_NODES_DIALLED: usize = 2;
+/// In a large cluster: each look goes through all nodes, and while many come, each message is a reason for one.
+const LOOKS_PER_INTERVAL: u32 = 20;
 /// Leases are looked at this much after their end.
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 
