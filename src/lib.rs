@@ -14,4 +14,5 @@ pub mod config;
 pub mod core;
 pub mod drive;
 pub mod node;
+pub mod store;
 pub mod wire;

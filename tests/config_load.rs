@@ -315,7 +315,7 @@ fn a_key_of_a_missing_module_is_told_and_refused() {
         ("[node]\nrole = \"dns-gateway\"\n", Some("role dns-gateway: `dns.enabled`")),
         ("[cache]\nenabled = true\ncapacity = 5\n", Some("cache.capacity")),
         ("[persistence]\nmode = \"memory\"\n", None),
-        ("[persistence]\nmode = \"fjall\"\n", Some("persistence.mode")),
+        ("[persistence]\nmode = \"fjall\"\n", None),
         ("[federation]\nmode = \"permissive_bridging\"\n", None),
         ("[route]\nttl = \"31s\"\n", None),
         ("[link_state]\nmode = \"only\"\n", None),

@@ -456,11 +456,63 @@ fn nobody_is_believed_before_a_status() {
     t.open(1);
     let gossip = t.gossip(F, json!({"functions": [function("f", F)]}));
     t.say(1, gossip);
+    assert!(t.refused(Reason::MessageEarly));
+    t.say(1, request("r", "echo", F, json!({})));
+    assert!(!t.closes(1) && t.execution().is_none());
+    assert_eq!(t.names(), ["echo"]);
+    t.say(1, status(F, "c2", "i1"));
+    assert!(t.refused(Reason::ClusterRefused) && t.refused(Reason::NotEntitled) && t.closes(1));
+    assert!(t.execution().is_none());
+    assert_eq!(t.names(), ["echo"]);
+}
+
+#[test]
+fn what_comes_before_a_status_waits_for_it_in_bounded_room() {
+    let mut t = Table::new();
+    t.open(1);
+    let gossip = t.gossip(F, json!({"functions": [function("f", F)]}));
+    t.say(1, gossip);
+    t.say(1, request("r", "echo", F, json!({})));
+    t.say(1, status(F, "c1", "i1"));
+    let execution = t.execution().unwrap();
+    assert_eq!((&*execution.request_id, t.names()), ("r", vec!["echo".to_owned(), "f".to_owned()]));
+    assert!(!t.refused(Reason::NotEntitled));
+
+    t.open(2);
+    for n in 0..64 {
+        t.say(2, request(&format!("{n}"), "echo", G, json!({})));
+    }
+    assert!(!t.refused(Reason::NotEntitled));
+    t.say(2, request("one too many", "echo", G, json!({})));
     assert!(t.refused(Reason::NotEntitled));
     t.done.clear();
-    t.say(1, request("r", "echo", F, json!({})));
-    assert!(t.refused(Reason::NotEntitled) && !t.closes(1) && t.execution().is_none());
-    assert_eq!(t.names(), ["echo"]);
+    t.tell(Event::LinkClosed { link: LinkId(2) });
+    let lost = |a: &Action| matches!(a, Action::Refused { reason: Reason::NotEntitled, count: 64, .. });
+    assert!(t.done.iter().any(lost));
+
+    t.open(3);
+    t.say(3, request("old", "echo", G, json!({})));
+    t.seconds += 31.0;
+    t.say(3, status(G, "c1", "i1"));
+    assert!(t.refused(Reason::NotEntitled) && t.execution().is_none());
+}
+
+/// A reference node that is linked only by our dial opens one more link for a request, and reads nothing on it.
+#[test]
+fn an_answer_goes_over_the_link_that_we_dialled() {
+    let mut t = Table::new();
+    t.tell(Event::LinkOpened { link: LinkId(1), dialled: Some(F.into()), facts: LinkFacts::default() });
+    t.say(1, status(F, "c1", "i1"));
+    t.open(2);
+    t.say(2, request("r", "echo", F, json!({})));
+    assert!(t.execution().is_none());
+    t.say(2, status(F, "c1", "i1"));
+    let execution = t.execution().unwrap().execution;
+    t.done.clear();
+    let result = RawValue::from_string("5".to_owned()).unwrap();
+    t.tell(Event::CallDone { execution, outcome: Ok(result) });
+    assert!(t.done.iter().all(|a| !matches!(a, Action::Send { link: LinkId(2), .. })));
+    assert_eq!(t.sent(1)[0]["payload"]["payload"]["result"], 5);
 }
 
 #[test]
@@ -668,7 +720,7 @@ fn an_announced_node_is_dialled_back_and_greeted() {
     t.done.clear();
     let gossip = t.gossip(F, json!({"nodes": [node(F)]}));
     t.say(1, gossip);
-    assert!(t.done.iter().any(|a| matches!(a, Action::Dial { url } if **url == *F)));
+    assert!(t.done.iter().any(|a| matches!(a, Action::Dial { url, .. } if **url == *F)));
     t.tell(Event::LinkOpened { link: LinkId(2), dialled: Some(F.into()), facts: LinkFacts::default() });
     let greeting = t.sent(2);
     assert_eq!((greeting.len(), &greeting[0]["server"]["what"]), (1, &json!("STATUS")));

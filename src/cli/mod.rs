@@ -19,6 +19,7 @@ mod client;
 pub mod config;
 mod discovery;
 mod dns;
+mod explain;
 mod help;
 mod node_label;
 mod output;
@@ -38,6 +39,7 @@ pub use server::{StartArgs, overrides};
     example = "mpreg server start-config /etc/mpreg/server.toml",
     example = "mpreg client call echo hello --url ws://127.0.0.1:7000",
     example = "MPREG_URL=ws://127.0.0.1:7000 mpreg client functions",
+    example = "mpreg explain call svc.market.quote --url ws://127.0.0.1:7000",
     example = "MPREG_CA_FILE=/etc/mpreg/ca.pem mpreg client functions --url wss://node.example:7443",
     note = "Exit status: 0 done, 1 failed, 2 wrong usage, 69 nobody reached, 75 try again, 77 refused, 78 bad configuration.",
     note = "Put arguments that begin with a dash behind `--`."
@@ -60,6 +62,7 @@ enum Group {
     Server(server::ServerGroup),
     Client(client::ClientGroup),
     Discovery(discovery::DiscoveryGroup),
+    Explain(explain::ExplainGroup),
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
 }
@@ -96,6 +99,7 @@ fn run(top: Top) -> ExitCode {
         Group::Server(group) => group.run(verbose),
         Group::Client(group) => talk(verbose, || group.run()),
         Group::Discovery(group) => talk(verbose, || group.run()),
+        Group::Explain(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
     }

@@ -23,7 +23,6 @@ const MISSING: &[Missing] = &[
     missing("consensus", None),
     missing("dns", Some(("dns.enabled", &["false"]))),
     missing("cache", Some(("cache.enabled", &["false"]))),
-    missing("store", Some(("persistence.mode", &["off", "memory"]))),
     missing("monitoring-history", Some(("monitoring.enabled", &["false"]))),
     missing("diagnostics", None),
 ];

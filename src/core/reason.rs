@@ -118,6 +118,9 @@ reasons! {
     EntryUnrouted "entry_unrouted" "An entry of a cluster to which its sender has announced no accepted route; it waits for one." "Nothing, unless it goes on: then see [[route.policy]] for why the route is refused.";
     LinkStateNotFromOrigin "link_state_not_from_origin" "A cluster spoke of the links of a neighbour of ours, which speaks for itself." "Nothing where nodes pass gossip on as it is; otherwise look at the cluster that the log names.";
     RumoursLimit "rumours_limit" "A node of the own cluster sent more membership messages in one gossip interval than a cluster of its size needs." "Look at that node; it floods or is confused.";
+    StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
+    StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
+    MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
 }
 
 impl Reason {
@@ -140,6 +143,19 @@ impl Reason {
                 | Reason::RoutePathLoop
                 | Reason::EntryUnrouted
                 | Reason::LinkStateNotFromOrigin
+                | Reason::MessageEarly
+        )
+    }
+
+    /// A node of another cluster was not let in.
+    pub fn is_of_federation(self) -> bool {
+        matches!(
+            self,
+            Reason::ClusterRefused
+                | Reason::EncryptionRequired
+                | Reason::CertificateMissing
+                | Reason::CertificateMismatch
+                | Reason::ClusterConnectionsLimit
         )
     }
 

@@ -4,6 +4,7 @@
 pub mod certificate;
 pub mod clock;
 pub mod counters;
+pub mod deadlines;
 pub mod dial;
 pub mod handshake;
 pub mod http;

@@ -16,7 +16,7 @@ use super::hub::{Hub, lock};
 use super::policy_file::PolicyFile;
 use super::route_keys::RouteKeys;
 use super::{request, serve};
-use crate::core::catalog::{Delta, FunctionEntry, IDEMPOTENT_TAG, Text, TopicEntry, unset};
+use crate::core::catalog::{Delta, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
@@ -24,7 +24,7 @@ use crate::core::membership::LinkId;
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{ConnectionId, Message};
 use crate::core::reason::Reason;
-use crate::core::rpc::select::{Candidate, Demands, choose};
+use crate::core::rpc::select::Demands;
 use crate::core::rpc::version::Constraint;
 use crate::core::time::Now;
 use crate::drive::tls::TlsTrust;
@@ -51,8 +51,9 @@ pub struct Control {
     pub(super) route_keys: RouteKeys,
     /// Whom this node trusts when it dials TLS.
     pub(super) trust: Option<Arc<TlsTrust>>,
-    /// Wakes the timer when the next deadline has moved.
+    /// Wakes the timer where the next deadline comes before that.
     moved: Sender<()>,
+    timer_set_for: Option<Duration>,
     last_request: u64,
     /// Makes request ids of this start unlike those of any other.
     instance_id: Text,
@@ -63,7 +64,7 @@ type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
 
 impl Control {
     pub fn new(
-        fabric: Fabric,
+        mut fabric: Fabric,
         discovery: Discovery,
         local: LocalNode,
         policy_file: Option<PolicyFile>,
@@ -71,6 +72,7 @@ impl Control {
         instance_id: Text,
     ) -> (Control, Receiver<()>) {
         let (moved, receiver) = bounded(1);
+        fabric.set_admission(discovery.policy().clone());
         let summaries = discovery.summary_patterns().iter().map(|text| Pattern::parse(text)).collect();
         let control = Control {
             fabric,
@@ -84,10 +86,28 @@ impl Control {
             waiting: BTreeMap::new(),
             trust,
             moved,
+            timer_set_for: None,
             last_request: 0,
             instance_id,
         };
         (control, receiver)
+    }
+}
+
+impl Control {
+    /// When something is to be done without any event.
+    fn next_deadline(&self) -> Option<Duration> {
+        let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Wakes the timer if it would come too late. One that is set for an earlier time looks then, and is set again.
+    pub(super) fn mind_the_timer(&self) {
+        let is_late = |next| self.timer_set_for.is_none_or(|set_for| next < set_for);
+        if self.next_deadline().is_some_and(is_late) {
+            // Full means that the timer is about to look anyway.
+            let _ = self.moved.try_send(());
+        }
     }
 }
 
@@ -101,19 +121,23 @@ impl Hub {
 
     /// The same for callers that hold the lock.
     pub(super) fn control_locked(self: &Arc<Self>, control: &mut Control, event: Event, now: Now) {
-        let before = control.fabric.next_deadline();
         let mut actions = Vec::new();
         control.fabric.handle(event, now, &mut actions);
-        for action in actions {
-            self.perform(control, action, now);
+        // What a function that answers at once says is told before anything else happens.
+        let mut answered = Vec::new();
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                answered.extend(self.perform(control, action, now));
+            }
+            for event in answered.drain(..) {
+                control.fabric.handle(event, now, &mut actions);
+            }
         }
-        if control.fabric.next_deadline() != before {
-            // Full means that the timer is about to look anyway.
-            let _ = control.moved.try_send(());
-        }
+        control.mind_the_timer();
     }
 
-    fn perform(self: &Arc<Self>, control: &mut Control, action: Action, now: Now) {
+    /// Does what the fabric wants; the answer is what has happened by it already.
+    fn perform(self: &Arc<Self>, control: &mut Control, action: Action, now: Now) -> Option<Event> {
         match action {
             Action::Send { link, bytes } => {
                 if let Some(outlet) = self.outlet(ConnectionId(link.0)) {
@@ -125,11 +149,17 @@ impl Hub {
                     outlet.close(code, reason.to_owned());
                 }
             }
-            Action::Dial { url } => {
+            Action::Dial { url, timeout } => {
                 let trust = control.trust.clone();
-                self.executor.spawn(serve::dial_peer(self.clone(), url, trust)).detach();
+                self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
+                if let Some(outcome) = request::echo_for_peer(self, &execution) {
+                    if let Err(error) = &outcome {
+                        self.count_error(error);
+                    }
+                    return Some(Event::CallDone { execution: execution.execution, outcome });
+                }
                 let id = execution.execution;
                 control.executing.insert(id, self.executor.spawn(execute(self.clone(), execution)));
             }
@@ -154,11 +184,14 @@ impl Hub {
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
-                let level = if reason.is_routine() { log::Level::Debug } else { log::Level::Warn };
+                let is_quiet = reason.is_routine()
+                    || reason.is_of_federation() && !self.settings().federation.log.rejections;
+                let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
             Action::Log { level, text } => log::log!(level, "{text}"),
         }
+        None
     }
 
     /// Tells the data path and the watchers what is new.
@@ -167,6 +200,9 @@ impl Hub {
             self.remember_remote_topics(control, delta);
         }
         control.discovery.observe_delta(delta, now);
+        if let Some(keeper) = self.keeper().filter(|_| has_removals(delta)) {
+            keeper.hurry();
+        }
         self.tell_watchers(control, delta, now);
     }
 
@@ -252,7 +288,7 @@ impl Hub {
             let (answer, _cancel, chosen) = {
                 let now = self.clock.now();
                 let mut control = lock(&self.control);
-                let chosen = match choose_endpoint(&control.fabric, demands, &tried, self, now) {
+                let chosen = match control.fabric.choose_endpoint(demands, &tried, now) {
                     Ok(chosen) => chosen,
                     Err(error) => return Err(failed.unwrap_or(error)),
                 };
@@ -375,8 +411,9 @@ impl Drop for CancelCall {
 pub async fn keep_time(hub: Arc<Hub>, moved: Receiver<()>) {
     loop {
         let deadline = {
-            let control = lock(&hub.control);
-            [control.fabric.next_deadline(), control.discovery.next_timeout()].into_iter().flatten().min()
+            let mut control = lock(&hub.control);
+            control.timer_set_for = control.next_deadline();
+            control.timer_set_for
         };
         let due = async {
             match deadline {
@@ -446,54 +483,11 @@ fn may_try_again(error: &CallError, idempotent: bool) -> bool {
     }
 }
 
-/// A node that offers what is asked for.
-struct Chosen {
-    cluster: Text,
-    node: Text,
-    idempotent: bool,
-}
-
-/// Cluster and node for a command, from all that the catalog knows but the nodes that were tried.
-fn choose_endpoint(
-    fabric: &Fabric,
-    demands: &Demands<'_>,
-    tried: &[Text],
-    hub: &Hub,
-    now: Now,
-) -> Result<Chosen, CallError> {
-    let loads: BTreeMap<&Text, f64> = fabric
-        .catalog()
-        .functions_named(demands.fun)
-        .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
-        .collect();
-    let functions = fabric.catalog().functions_named(demands.fun);
-    let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
-    let candidates = functions.iter().map(|f| Candidate {
-        name: &f.identity.name,
-        function_id: &f.identity.function_id,
-        version: &f.identity.version.0,
-        resources: &f.resources,
-        cluster: &f.cluster_id,
-        node: &f.node_id,
-        load: loads.get(&f.node_id).copied().unwrap_or_default(),
-        local: f.node_id == *hub.node_id(),
-    });
-    // A node without a link is only chosen where nobody better offers the function.
-    let reachable = candidates.clone().filter(|c| fabric.reaches(c.cluster, c.node));
-    let chosen = choose(reachable, demands, hub.cluster_id())
-        .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
-    let is_it = |f: &&&std::sync::Arc<FunctionEntry>| {
-        *f.node_id == *chosen.node
-            && *f.cluster_id == *chosen.cluster
-            && f.identity.version.0 == *chosen.version
-    };
-    let idempotent =
-        functions.iter().find(is_it).is_some_and(|f| f.tags.iter().any(|t| **t == *IDEMPOTENT_TAG));
-    Ok(Chosen { cluster: chosen.cluster.into(), node: chosen.node.into(), idempotent })
-}
-
 /// Nodes that a call is tried at, one after the other.
 const NODES_TRIED_MAX: usize = 3;
+fn has_removals(delta: &Delta) -> bool {
+    delta.counts().iter().skip(1).step_by(2).any(|(_, count)| *count > 0)
+}
 
 fn upsert_remote(subscriptions: &mut crate::core::pubsub::registry::Subscriptions, topic: &TopicEntry) {
     let patterns: Vec<&str> = topic.patterns.iter().map(|p| &**p).collect();

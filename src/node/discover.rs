@@ -202,8 +202,9 @@ impl Hub {
         }
     }
 
-    /// Takes out of the catalog what the policy in force does not let in.
+    /// Puts the policy in force at the door of the catalog, and takes out what it does not let in.
     pub(super) fn expel(self: &Arc<Self>, control: &mut Control, now: Now) {
+        control.fabric.set_admission(control.discovery.policy().clone());
         let gone = control.discovery.expelled(control.fabric.catalog(), self.cluster_id());
         self.control_locked(control, Event::Expelled(Box::new(gone)), now);
     }

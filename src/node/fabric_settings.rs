@@ -82,6 +82,8 @@ pub fn bridging(loaded: &Loaded) -> Result<Bridging, Faults> {
         trust: trust(loaded)?,
         link_state: link_state(settings),
         key_announce_interval: settings.route.security.key_announce_interval,
+        log_attempts: settings.federation.log.attempts,
+        log_calls: settings.federation.log.warnings,
     })
 }
 

@@ -16,6 +16,8 @@ pub enum Local {
     Echos,
     /// One of the discovery functions.
     Discovery,
+    /// Asks the nodes on the way (core::fabric::explain).
+    Explain,
     Worker(FunctionKey),
 }
 

@@ -12,6 +12,7 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::{fabric_settings, translate};
@@ -31,12 +32,14 @@ use crate::core::time::Now;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::clock::Clock;
 use crate::drive::counters::Counters;
+use crate::drive::deadlines::Deadlines;
 use crate::drive::worker::Workers;
 use crate::wire::client::{Publish, write};
 
 /// See the module.
 pub struct Hub {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     started_at: f64,
     pub counters: Counters,
     pub executor: Arc<Executor<'static>>,
@@ -44,6 +47,8 @@ pub struct Hub {
     settings: ArcSwap<Settings>,
     functions: ArcSwap<LocalFunctions>,
     workers: Workers,
+    /// What survives a restart; `None` where nothing does.
+    keeper: Option<Keeper>,
     node_name: Text,
     node_id: Text,
     pub(super) instance_id: Text,
@@ -72,6 +77,7 @@ pub struct Hub {
 /// What a hub is made of.
 pub struct Parts {
     pub clock: Clock,
+    pub deadlines: Deadlines,
     pub executor: Arc<Executor<'static>>,
     pub settings: Arc<Settings>,
     pub node_id: Text,
@@ -80,6 +86,7 @@ pub struct Parts {
     pub control: Control,
     pub functions: LocalFunctions,
     pub workers: Workers,
+    pub keeper: Option<Keeper>,
 }
 
 /// A connection before it has an outlet; uncounted when dropped.
@@ -120,11 +127,13 @@ impl Hub {
         Arc::new(Hub {
             started_at: parts.clock.now().wall - parts.clock.now().mono.as_secs_f64(),
             clock: parts.clock,
+            deadlines: parts.deadlines,
             counters: Counters::default(),
             executor: parts.executor,
             control: Mutex::new(parts.control),
             functions: ArcSwap::from_pointee(parts.functions),
             workers: parts.workers,
+            keeper: parts.keeper,
             node_name: settings.node.name.as_str().into(),
             node_id: parts.node_id,
             instance_id: parts.instance_id,
@@ -158,6 +167,10 @@ impl Hub {
 
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
     }
 
     pub fn node_name(&self) -> &str {

@@ -3,9 +3,11 @@
 mod connection;
 mod control;
 mod discover;
+mod explain;
 pub mod fabric_settings;
 mod functions;
 mod hub;
+mod keeper;
 mod memory;
 mod monitoring;
 mod outlet;
@@ -102,6 +104,7 @@ async fn run(executor: Arc<Executor<'static>>, plan: LoadPlan, loaded: Loaded) -
         async {
             drain(&hub, stop_timeout - workers_grace).await;
             hub.workers().stop(workers_grace).await;
+            keeper::finish(&hub).await;
             true
         },
         async {

@@ -143,10 +143,14 @@ fn alive(hub: &Hub, _: &Request) -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok", "timestamp": hub.clock.now().wall }))
 }
 
-/// The listeners are bound before this endpoint answers, so only the end of the node speaks against it.
+/// The listeners are bound before this endpoint answers, so only the end of the node and a store that cannot be
+/// written speak against it.
 fn ready(hub: &Hub, request: &Request) -> Response {
     if hub.is_stopping() {
         return error(hub, StatusCode::SERVICE_UNAVAILABLE, "the node is stopping and takes no new work");
+    }
+    if hub.keeper().is_some_and(|keeper| keeper.is_failing()) {
+        return error(hub, StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written; the log says why");
     }
     alive(hub, request)
 }

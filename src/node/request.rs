@@ -14,13 +14,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
-use smol::Timer;
 
 use super::connection::{Connection, Origin, Served};
+use super::explain;
 use super::functions::Local;
 use super::hub::Hub;
 use crate::core::discovery::Viewer;
 use crate::core::error::CallError;
+use crate::core::fabric::Execution;
 use crate::core::reason::Reason;
 use crate::core::rpc::builtin;
 use crate::core::rpc::run::{Answer, Limits, Next, Progress, Ready, Run};
@@ -83,7 +84,19 @@ pub async fn execute_for_peer(
         Local::Echo => builtin::echo(args, kwargs).map(Json::from),
         Local::Echos => builtin::echos(args, kwargs).map(Json::from),
         Local::Discovery => hub.discover(demands.fun, args, kwargs, viewer).await,
+        Local::Explain => explain::answer(hub, args, viewer, time).await,
         Local::Worker(key) => hub.workers().call(key, args, kwargs, time).await.map(Json::from),
+    }
+}
+
+/// The outcome of a call of another node for a function that answers at once and looks at nothing; `None` for others.
+pub fn echo_for_peer(hub: &Hub, call: &Execution) -> Option<Result<Box<RawValue>, CallError>> {
+    let plain = call.function_id.is_none() && call.version_constraint.is_none() && call.resources.is_empty();
+    let functions = hub.functions();
+    match functions.plain(&call.command).filter(|_| plain)? {
+        Local::Echo => Some(builtin::echo(&call.args, &call.kwargs).map(RawValue::to_owned)),
+        Local::Echos => Some(builtin::echos(&call.args, &call.kwargs).map(RawValue::to_owned)),
+        Local::Discovery | Local::Explain | Local::Worker(_) => None,
     }
 }
 
@@ -104,7 +117,7 @@ async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<B
         return Some(out.into());
     };
     let (mut run, mut step) = Run::start(&request, hub.rpc_limits(), hub.clock.now());
-    let mut timer = Timer::at(hub.clock.instant(run.deadline()));
+    let mut deadline = hub.deadlines.until(run.deadline());
     let mut calls = FuturesUnordered::new();
     loop {
         publish_progress(&hub, step.progress.take(), hub.clock.now());
@@ -131,7 +144,7 @@ async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<B
             }
         }
         let ended = smol::future::or(async { calls.next().await }, async {
-            (&mut timer).await;
+            (&mut deadline).await;
             None
         });
         step = match ended.await {
@@ -158,6 +171,7 @@ async fn command(
         Ok(Local::Echo) => builtin::echo(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Echos) => builtin::echos(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Discovery) => hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await,
+        Ok(Local::Explain) => explain::answer(hub, &ready.args, viewer, time).await,
         Ok(Local::Worker(key)) => {
             let call: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(hub.workers().call(key, &ready.args, &ready.kwargs, time));

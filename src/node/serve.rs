@@ -47,11 +47,11 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
 }
 
 /// Dials a peer and serves the link; the outcome is an event of the fabric.
-pub async fn dial_peer(hub: Arc<Hub>, url: Text, trust: Option<Arc<TlsTrust>>) {
+pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trust: Option<Arc<TlsTrust>>) {
     let settings = {
         let settings = hub.settings();
         DialSettings {
-            connect_timeout: settings.peers.connect_timeout,
+            connect_timeout: timeout.unwrap_or(settings.peers.connect_timeout),
             limits: link_limits(&settings),
             headers: Vec::new(),
             tls: trust,

@@ -10,14 +10,17 @@ use smol::{Executor, Timer};
 use super::control::{self, Control};
 use super::functions::{Local, LocalFunction, LocalFunctions};
 use super::hub::{Hub, Parts, lock};
+use super::keeper::{self, Keeper};
 use super::policy_file::{Kept, PolicyFile};
 use super::route_keys::{self, RouteKeys};
 use super::{discover, fabric_settings, monitoring, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
+use crate::core::fabric::explain;
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
+use crate::drive::deadlines::Deadlines;
 use crate::drive::link::Protocol;
 use crate::drive::listen::{EndpointClass, EndpointSettings, Listener};
 use crate::drive::tls::{TlsIdentity, TlsTrust};
@@ -54,6 +57,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
     let settings = Arc::new(loaded.settings.clone());
     let clock = Clock::start();
     let (policy_file, kept_policy) = kept_policy(&loaded)?;
+    let (keeper, kept) = Keeper::open(&settings, clock.now())?;
     let tls = load_tls(&settings)?;
     let main = bind_main(&settings)?;
     let mut listeners = vec![main];
@@ -112,8 +116,11 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         }
     });
     let table = local_functions(&node_id, &control.discovery, &workers);
+    let (deadlines, waking) = Deadlines::new(clock);
+    executor.spawn(waking).detach();
     let hub = Hub::new(Parts {
         clock,
+        deadlines,
         executor: executor.clone(),
         settings: settings.clone(),
         node_id: node_id.clone(),
@@ -122,10 +129,12 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
         control,
         functions: table,
         workers,
+        keeper,
     });
     // Set once, here.
     let _ = noted.set(Arc::downgrade(&hub));
 
+    hub.restore(kept);
     hub.control(Event::LocalFunctions(functions.iter().map(|f| (**f).clone()).collect()));
     {
         let mut control = lock(&hub.control);
@@ -140,6 +149,7 @@ pub async fn start(executor: &Arc<Executor<'static>>, loaded: Loaded) -> Result<
             .spawn(route_keys::refresh(source, interval, move |keys| told.provide_route_keys(keys)))
             .detach();
     }
+    executor.spawn(keeper::keep(hub.clone())).detach();
     write_port_file("listen.port_file", &settings.listen.port_file, port)?;
     if let Some(listener) = &watched {
         let port = listener.local_addr().port();
@@ -344,7 +354,15 @@ fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> 
             run,
         }
     });
-    LocalFunctions::new(node_id.clone(), functions)
+    // Known to who asks for it, and to no catalog: every node answers for itself.
+    let explain = LocalFunction {
+        name: explain::FUNCTION.into(),
+        function_id: explain::FUNCTION.into(),
+        version: semver::Version::new(1, 0, 0),
+        resources: Vec::new(),
+        run: Local::Explain,
+    };
+    LocalFunctions::new(node_id.clone(), std::iter::once(explain).chain(functions))
 }
 
 /// Unlike that of any other start of any node.

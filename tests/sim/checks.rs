@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use mpreg::core::catalog::{Entry, Leased};
+use mpreg::core::catalog::{Entry, Leased, Text};
 use mpreg::core::membership::overlay::{Places, neighbours, places};
 
-use crate::forms::{CLUSTER, url};
+use crate::forms::url;
 use crate::world::World;
 
 /// Holds after every step of every world.
@@ -20,16 +20,18 @@ pub fn always(world: &World) {
             let declared: BTreeSet<&str> =
                 world.nodes[n].functions.iter().map(|f| &*f.identity.name).collect();
             assert_eq!(mine, declared, "own functions of {n} at {} s, seed {seed}", world.seconds());
-            assert!(catalog.node(CLUSTER, &own).is_some(), "{n} lost itself, seed {seed}");
+            assert!(catalog.node(&world.nodes[n].cluster, &own).is_some(), "{n} lost itself, seed {seed}");
             // An entry leaves with its lease, whoever held it.
             let ended = catalog.functions().find(|f| f.ends_at() + LEASE_SLACK_SECONDS < now.wall);
             assert!(ended.is_none(), "{n} holds what has ended: {ended:?}, seed {seed}");
             let ended = catalog.nodes().find(|e| e.ends_at() + LEASE_SLACK_SECONDS < now.wall);
             assert!(ended.is_none(), "{n} holds what has ended: {ended:?}, seed {seed}");
         }
-        let entries = catalog.entries_of_cluster(CLUSTER);
+        let clusters: BTreeSet<&Text> = world.nodes.iter().map(|n| &n.cluster).collect();
+        let entries: usize = clusters.iter().map(|c| catalog.entries_of_cluster(c)).sum();
         let counted = catalog.functions().count() + catalog.nodes().count() + catalog.topics().count();
         assert_eq!(entries, counted, "entries are counted wrongly at {n}, seed {seed}");
+        routes(world, n);
         let links = world.fabric(n).membership().links().count();
         assert!(links <= LINKS_PER_PEER_MAX * world.nodes.len(), "{n} holds {links} links, seed {seed}");
     }
@@ -43,8 +45,30 @@ pub fn always(world: &World) {
         assert!(asked.executions <= 1, "{id} ran more than once, seed {seed}");
         let caller = &world.nodes[asked.node];
         let alive = caller.fabric.is_some() && caller.life == asked.life && !caller.stuck;
-        let overdue = world.now > asked.deadline + crate::network::SECOND / 100;
+        // The fabric leaves the request itself a tenth of a second to end in its own words.
+        let overdue = world.now > asked.deadline + crate::network::SECOND * 11 / 100;
         assert!(!(alive && overdue && asked.answers.is_empty()), "{id} has no end, seed {seed}");
+    }
+}
+
+/// Every route that a node holds leads from here to its destination, past no cluster twice, and lives.
+fn routes(world: &World, n: usize) {
+    let (seed, own, now) = (world.seed, &world.nodes[n].cluster, world.time_at(n));
+    let table = world.fabric(n).routes().table();
+    for (destination, routes) in table.destinations() {
+        let mut count = 0;
+        for route in routes {
+            let passed: BTreeSet<&Text> = route.path.iter().collect();
+            let whole = route.path.first() == Some(own) && route.path.last() == Some(destination);
+            assert!(whole && passed.len() == route.path.len(), "{n} holds {:?}, seed {seed}", route.path);
+            let ended = route.expires_at + LEASE_SLACK_SECONDS < now.wall && !world.nodes[n].stuck;
+            assert!(!ended, "{n} holds a route that has ended: {route:?}, seed {seed}");
+            count += 1;
+        }
+        assert!(
+            count <= ROUTES_PER_DESTINATION_MAX,
+            "{n} holds {count} routes to {destination}, seed {seed}"
+        );
     }
 }
 
@@ -103,6 +127,8 @@ pub fn settled(world: &World) -> bool {
 
 /// Two links for each pair at rest; more for a moment, while an old one dies.
 const LINKS_PER_PEER_MAX: usize = 4;
+/// route.max_routes_per_destination of all worlds.
+const ROUTES_PER_DESTINATION_MAX: usize = 4;
 const LEASE_SLACK_SECONDS: f64 = 0.1;
 /// What the keep-alive of the drivers lets gather before it ends a dead link.
 const WAITING_BYTES_MAX: usize = 1 << 22;

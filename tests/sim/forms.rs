@@ -37,11 +37,18 @@ pub fn node_behind(url: &str) -> Option<usize> {
     url.rsplit_once(':')?.1.parse::<usize>().ok()?.checked_sub(9000)
 }
 
-pub fn settings(n: usize, life: u32, seeds: &[usize], shape: &Shape, chance_seed: u64) -> Settings {
+pub fn settings(
+    n: usize,
+    cluster: &Text,
+    life: u32,
+    seeds: &[usize],
+    shape: &Shape,
+    chance_seed: u64,
+) -> Settings {
     Settings {
         membership: membership::Settings {
             node_id: url(n),
-            cluster_id: CLUSTER.into(),
+            cluster_id: cluster.clone(),
             instance_id: format!("{n}-{life}").into(),
             seeds: seeds.iter().map(|s| url(*s)).collect(),
             gossip_interval_seconds: shape.gossip_interval_seconds,
@@ -60,7 +67,7 @@ pub fn settings(n: usize, life: u32, seeds: &[usize], shape: &Shape, chance_seed
         hops_max: 5,
         calls_max: 1000,
         gossip_bytes_max: 900 * 1024,
-        bridging: Bridging::none(&CLUSTER.into()),
+        bridging: Bridging::none(cluster),
         kin: true,
         chance_seed,
         routing: true,

@@ -1,7 +1,7 @@
 //! Nodes of this program among themselves, and among nodes that know the protocol only.
 
 use mpreg::core::catalog::Leased;
-use mpreg::core::fabric::{Event, Revision};
+use mpreg::core::fabric::{Event, Restored, Revision};
 
 use crate::checks::{converged, digests_agree, functions, meshed, settled};
 use crate::forms::{CLUSTER, Shape, function, settings, url};
@@ -192,7 +192,7 @@ fn halves_without_seeds_find_each_other_again() {
     for seed in seeds(2) {
         let mut world = cluster(30, seed, Shape::fast());
         for n in 0..30 {
-            let own = settings(n, 1, &[], &world.shape, 0);
+            let own = settings(n, &CLUSTER.into(), 1, &[], &world.shape, 0);
             let revision = Revision {
                 seeds: Vec::new(),
                 transport_endpoints: own.transport_endpoints,
@@ -227,13 +227,14 @@ fn halves_without_seeds_find_each_other_again() {
 fn a_cluster_without_seeds_comes_back_by_what_it_remembers() {
     for seed in seeds(2) {
         let mut world = cluster(12, seed, Shape::fast());
-        let known: Vec<_> = (0..12).map(|n| world.fabric(n).worth_remembering()).collect();
+        let known: Vec<_> = (0..12).map(|n| world.fabric(n).worth_remembering(world.time_at(n))).collect();
         assert!(known.iter().all(|known| known.len() == 11), "seed {seed}");
         (0..12).for_each(|n| world.kill(n));
         world.run(5.0);
         for (n, known) in known.into_iter().enumerate() {
             world.start(n, &[]);
-            world.tell(n, Event::LastKnown(known));
+            let restored = Restored { peers: known, ..Restored::default() };
+            world.tell(n, Event::Restored(Box::new(restored)));
             world.run(0.3);
         }
         let took = world.run_while(30.0, |w| !settled(w));

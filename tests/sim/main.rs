@@ -10,8 +10,10 @@
 mod checks;
 mod forms;
 mod network;
+mod plan;
 mod world;
 
+mod clusters;
 mod failures;
 mod joining;
 mod kin;

@@ -17,7 +17,7 @@ use crate::network::{Conditions, SECOND, unit};
 use crate::world::{Asked, World};
 use crate::{cluster, seeds};
 
-fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize, seconds: u64) {
+pub fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize, seconds: u64) {
     let deadline = world.time_at(n).mono + Duration::from_secs(seconds);
     let asked = Asked {
         node: n,
@@ -33,7 +33,7 @@ fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize, sec
         function_id: None,
         version_constraint: None,
         resources: Vec::new(),
-        cluster: CLUSTER.into(),
+        cluster: world.nodes[target].cluster.clone(),
         node: url(target),
         args: raw("[]"),
         kwargs: raw("{}"),
@@ -42,7 +42,7 @@ fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize, sec
     world.tell(n, Event::Call(Box::new(call)));
 }
 
-fn publish(world: &mut World, n: usize, id: &str) {
+pub fn publish(world: &mut World, n: usize, id: &str) {
     let message = format!(
         r#"{{"topic":"news.x","payload":1,"timestamp":1.0,"message_id":"{id}","publisher":"p","headers":{{}}}}"#
     );

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mpreg::core::catalog::{Delta, FunctionEntry};
+use mpreg::core::catalog::{Delta, FunctionEntry, Text};
 use mpreg::core::error::CallError;
 use mpreg::core::fabric::{Action, Event, Execution, Fabric, Settings};
 use mpreg::core::federation::LinkFacts;
@@ -29,6 +29,7 @@ enum Happening {
 
 /// One machine; its process comes and goes.
 pub struct Node {
+    pub cluster: Text,
     pub fabric: Option<Fabric>,
     /// Counts the processes.
     pub life: u32,
@@ -61,6 +62,9 @@ pub struct Asked {
     pub executions: usize,
 }
 
+/// Changes the settings of a node before it starts.
+pub type Adjust = Box<dyn Fn(usize, &mut Settings)>;
+
 pub struct World {
     pub now: Time,
     pub seed: u64,
@@ -76,13 +80,16 @@ pub struct World {
     pub deliveries: BTreeMap<(String, usize, u32), usize>,
     /// What reaches an impostor on its connections.
     pub heard_by_impostor: Vec<bytes::Bytes>,
-    check_every: Time,
+    /// What differs from the usual settings, by node.
+    pub adjust: Adjust,
+    pub check_every: Time,
     next_check: Time,
 }
 
 impl World {
     pub fn new(count: usize, seed: u64, shape: Shape) -> World {
         let node = || Node {
+            cluster: forms::CLUSTER.into(),
             fabric: None,
             life: 0,
             started: 0,
@@ -112,6 +119,7 @@ impl World {
             calls: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             heard_by_impostor: Vec::new(),
+            adjust: Box::new(|_, _| {}),
             check_every: SECOND * (1 + count as u64 / 10),
             next_check: 0,
         };
@@ -148,7 +156,7 @@ impl World {
     /// A new process on machine `n`.
     pub fn start(&mut self, n: usize, seeds: &[usize]) {
         let chance_seed = self.chance.draw();
-        let settings = {
+        let mut settings = {
             let node = &mut self.nodes[n];
             node.life += 1;
             node.started = self.now;
@@ -157,9 +165,10 @@ impl World {
             if node.functions.is_empty() {
                 node.functions = forms::functions_of(n);
             }
-            let settings = forms::settings(n, node.life, seeds, &self.shape, chance_seed);
+            let settings = forms::settings(n, &node.cluster, node.life, seeds, &self.shape, chance_seed);
             Settings { kin: !node.plain, ..settings }
         };
+        (self.adjust)(n, &mut settings);
         let now = self.time_at(n);
         self.nodes[n].fabric = Some(Fabric::new(settings, now));
         let functions = self.nodes[n].functions.clone();
@@ -340,7 +349,7 @@ impl World {
                     self.close_end(id, side, true);
                 }
             }
-            Action::Dial { url } => self.dial(n, url),
+            Action::Dial { url, .. } => self.dial(n, url),
             Action::Execute(execution) => self.execute(n, &execution),
             Action::CallAnswered { request_id, outcome } => {
                 let now = self.now;

@@ -47,6 +47,9 @@ remote_verb! {
         /// function to call with one text; default echo
         #[argh(option, default = "String::from(\"echo\")", arg_name = "name")]
         function: String,
+        /// cluster whose function is called, to measure the way there; default: the nearest that has it
+        #[argh(option, arg_name = "name")]
+        target_cluster: Option<String>,
         /// connections; default 4
         #[argh(option, default = "4", arg_name = "number")]
         connections: usize,
@@ -86,7 +89,7 @@ impl Rpc {
         let raw = RawServer::start(self.threads, LINK_LIMITS)?;
         // With a rate the window only bounds memory: what is due must not wait for an answer.
         let window = if self.rate.is_some() { self.window.max(OPEN_WINDOW) } else { self.window };
-        let call = Call::new(&self.function, self.payload);
+        let call = Call::new(&self.function, self.target_cluster.as_deref(), self.payload);
         let slices = Slices::of(total);
         let (node, ceiling) = with_threads(self.threads, async |executor| {
             let lanes = |links: Vec<Link>, compare: bool| -> Vec<Lane> {
@@ -125,6 +128,7 @@ impl Rpc {
             settings: vec![
                 ("url", url.into()),
                 ("function", self.function.clone().into()),
+                ("target_cluster", self.target_cluster.clone().into()),
                 ("connections", self.connections.into()),
                 ("window", if self.rate.is_some() { None } else { Some(self.window) }.into()),
                 ("payload_bytes", self.payload.into()),
@@ -182,7 +186,7 @@ struct Call {
 }
 
 impl Call {
-    fn new(function: &str, payload_bytes: usize) -> Call {
+    fn new(function: &str, target_cluster: Option<&str>, payload_bytes: usize) -> Call {
         let mut payload = vec![b'x'; payload_bytes + 2];
         for quote in [0, payload_bytes + 1] {
             payload[quote] = b'"';
@@ -193,6 +197,10 @@ impl Call {
         // A name that no payload begins with: text that equals a command name would be replaced.
         frame.extend_from_slice(br#"","cmds":[{"name":"r","fun":"#);
         frame.extend_from_slice(serde_json::Value::from(function).to_string().as_bytes());
+        if let Some(cluster) = target_cluster {
+            frame.extend_from_slice(br#","target_cluster":"#);
+            frame.extend_from_slice(serde_json::Value::from(cluster).to_string().as_bytes());
+        }
         frame.extend_from_slice(br#","args":["#);
         let payload_at = frame.len() + 1;
         frame.extend_from_slice(&payload);
@@ -390,11 +398,12 @@ mod tests {
     #[test]
     fn a_call_is_valid_json_and_knows_its_answer() {
         for payload in [1, 8, 16, 17, 500] {
-            let mut call = Call::new("a\"b", payload);
+            let mut call = Call::new("a\"b", Some("c"), payload);
             let frame = call.frame(42);
             let value: serde_json::Value = serde_json::from_slice(&frame).unwrap();
             let text = value["cmds"][0]["args"][0].as_str().unwrap();
             assert_eq!((value["cmds"][0]["fun"].as_str(), text.len()), (Some("a\"b"), payload));
+            assert_eq!(value["cmds"][0]["target_cluster"], "c");
             let answer = |text: &str| format!("{{\"r\":{{\"r\":\"{text}\"}},\"error\":null,\"u\":\"42\"}}");
             assert!(call.is_answered_by(42, answer(text).as_bytes()), "{payload}");
             assert!(call.is_answered_by(42, &frame));
@@ -410,7 +419,7 @@ mod tests {
         for interval in [None, Some(Duration::from_millis(1))] {
             let tally = with_threads(1, async |executor| {
                 let links = connect(executor, &raw.url, None, 3, LINK_LIMITS).await.unwrap();
-                let call = Call::new("echo", 100);
+                let call = Call::new("echo", None, 100);
                 let mut lanes =
                     links.into_iter().map(|link| Lane::new(link, call.clone(), 8, true)).collect();
                 run_slice(executor, &mut lanes, Duration::from_millis(50), interval).await.unwrap()

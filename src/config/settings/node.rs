@@ -240,7 +240,7 @@ table! {
         cache_size: u64 = "32MiB", SIZE, Restart, "Memory for reading the store.";
         memtable_size: u64 = "8MiB", BYTES, Restart, "Memory for writing the store, for each kind of state.";
         snapshot_interval: Duration = "60s", SPAN, Restart, "How often state that lives in memory is written; 0: only at an orderly stop.";
-        persist_services: bool = true, BOOL, Restart, "Whether DNS registrations survive a restart.";
+        persist_services: bool = true, BOOL, Restart ["dns"], "Whether DNS registrations survive a restart.";
     }
 }
 

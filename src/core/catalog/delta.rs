@@ -130,18 +130,6 @@ impl Delta {
         part
     }
 
-    /// Adds the lines of another delta behind those of this one; its time counts for both.
-    pub fn append(&mut self, mut other: Delta) {
-        macro_rules! append {
-            ($($list:ident)*) => { $(self.$list.append(&mut other.$list);)* };
-        }
-        append! {
-            functions function_removals topics topic_removals queues queue_removals services service_removals
-            caches cache_removals cache_profiles cache_profile_removals nodes node_removals
-        }
-        (self.cluster_id, self.sent_at) = (other.cluster_id, other.sent_at);
-    }
-
     fn each_claim<'a>(&'a self, mut visit: impl FnMut(Claim<'a>)) {
         macro_rules! each {
             ($($list:ident)*; $($keys:ident)*) => {

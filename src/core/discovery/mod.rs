@@ -275,28 +275,8 @@ impl Discovery {
     /// The part of a change from elsewhere that policy lets into the catalog (owners), and what it keeps out.
     /// Entries of the own cluster always come in. Removals are never kept out.
     pub fn admissible(&self, delta: &Delta, own_cluster: &str) -> (Delta, Vec<(Reason, String)>) {
-        let mut refused = Vec::new();
         let mut taken = delta.clone();
-        if !self.policy.enabled() {
-            return (taken, refused);
-        }
-        let mut admit = |name: &str, cluster: &str| {
-            let admitted =
-                *cluster == *own_cluster || name.is_empty() || self.policy.source(name, cluster).allowed;
-            if !admitted {
-                refused.push((Reason::PolicyDenied, format!("{name} announced by cluster {cluster}")));
-            }
-            admitted
-        };
-        taken.functions.retain(|f| admit(&f.identity.name, &f.cluster_id));
-        taken.queues.retain(|q| admit(&q.queue_name, &q.cluster_id));
-        taken.services.retain(|s| admit(&s.namespace, &s.cluster_id));
-        // Everybody may listen to what nodes tell each other.
-        let system = |prefix: &str| prefix.starts_with("mpreg.discovery.");
-        taken.topics.retain(|t| {
-            let mut prefixes = t.patterns.iter().map(|p| filter::literal_prefix(p));
-            prefixes.all(|prefix| system(prefix) || admit(prefix, &t.cluster_id))
-        });
+        let refused = self.policy.admit(&mut taken, own_cluster);
         (taken, refused)
     }
 

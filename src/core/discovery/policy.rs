@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::filter::literal_prefix;
 use super::payload::{float, kind_of, scalar, switch};
 use super::reply::{Reply, texts};
-use crate::core::catalog::{Scope, Text};
+use crate::core::catalog::{Delta, Scope, Text};
+use crate::core::reason::Reason;
 
 /// What holds for one namespace and everything below it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -131,6 +133,32 @@ impl Policy {
             (false, "owner_denied")
         };
         Verdict { allowed, reason, rule: Some(rule) }
+    }
+
+    /// Takes out of a change from elsewhere what the rules do not let into the catalog (owners), with why. Entries of
+    /// the own cluster always come in. Removals are never kept out.
+    pub fn admit(&self, delta: &mut Delta, own_cluster: &str) -> Vec<(Reason, String)> {
+        let mut refused = Vec::new();
+        if !self.enabled {
+            return refused;
+        }
+        let mut admit = |name: &str, cluster: &str| {
+            let admitted = *cluster == *own_cluster || name.is_empty() || self.source(name, cluster).allowed;
+            if !admitted {
+                refused.push((Reason::PolicyDenied, format!("{name} announced by cluster {cluster}")));
+            }
+            admitted
+        };
+        delta.functions.retain(|f| admit(&f.identity.name, &f.cluster_id));
+        delta.queues.retain(|q| admit(&q.queue_name, &q.cluster_id));
+        delta.services.retain(|s| admit(&s.namespace, &s.cluster_id));
+        // Everybody may listen to what nodes tell each other.
+        let system = |prefix: &str| prefix.starts_with("mpreg.discovery.");
+        delta.topics.retain(|t| {
+            let mut prefixes = t.patterns.iter().map(|p| literal_prefix(p));
+            prefixes.all(|prefix| system(prefix) || admit(prefix, &t.cluster_id))
+        });
+        refused
     }
 
     /// May summaries of `namespace` leave `cluster` in `scope` at the wall clock `now`?

@@ -32,7 +32,7 @@ samples! {
     "policy_decision_tables" "rate_limited_429" "resolver_cache_stats" "resolver_cache_stats_disabled"
     "resolver_resync" "resolver_resync_disabled" "rpc_describe_catalog" "rpc_describe_kw" "rpc_describe_local_fn"
     "rpc_list" "rpc_report" "rpc_version_constraint_table" "summary_query" "summary_query_two_nodes_ingress"
-    "summary_watch" "vectors_rpc_spec_digest"
+    "summary_watch"
 }
 
 /// Member names in their order, all the way down; of arrays the first item stands for all.

@@ -4,46 +4,69 @@
 //! node. A neighbour cluster may speak for itself and for the clusters that it has announced accepted routes to, and
 //! for no member of ours. Entries that come before the route that entitles their sender wait for it, in bounded room.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 use crate::core::catalog::{Claim, TopicKey};
 
-/// Entries of clusters that no accepted route leads to yet, by the neighbour that told of them and their cluster.
+/// What was told of clusters that no accepted route leads to yet, by the neighbour that told it, oldest first. Entries
+/// are told again and again: where there is no room, the newest are kept.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    deltas: BTreeMap<(Text, Text), Delta>,
-    entries: BTreeMap<Text, usize>,
+    neighbours: BTreeMap<Text, Parts>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    parts: VecDeque<Part>,
+    lines: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    cluster: Text,
+    delta: Delta,
+    lines: usize,
 }
 
 impl Waiting {
-    /// False where the neighbour has as many waiting as it may.
-    fn add(&mut self, neighbour: &Text, cluster: &Text, delta: Delta) -> bool {
-        let count: usize = delta.counts().iter().map(|(_, n)| n).sum();
-        let entries = self.entries.entry(neighbour.clone()).or_default();
-        if *entries + count > WAITING_ENTRIES_MAX {
-            return false;
+    /// The number of lines that are forgotten for it.
+    fn add(&mut self, neighbour: &Text, cluster: &Text, delta: Delta) -> usize {
+        let lines = lines_of(&delta);
+        if lines > WAITING_ENTRIES_MAX {
+            return lines;
         }
-        *entries += count;
-        let key = (neighbour.clone(), cluster.clone());
-        self.deltas.entry(key).or_default().append(delta);
-        true
+        let waiting = self.neighbours.entry(neighbour.clone()).or_default();
+        let mut forgotten = 0;
+        while waiting.lines + lines > WAITING_ENTRIES_MAX {
+            let Some(oldest) = waiting.parts.pop_front() else { break };
+            waiting.lines -= oldest.lines;
+            forgotten += oldest.lines;
+        }
+        waiting.lines += lines;
+        waiting.parts.push_back(Part { cluster: cluster.clone(), delta, lines });
+        forgotten
     }
 
-    pub fn take(&mut self, neighbour: &Text, cluster: &Text) -> Option<Delta> {
-        let delta = self.deltas.remove(&(neighbour.clone(), cluster.clone()))?;
-        let count: usize = delta.counts().iter().map(|(_, n)| n).sum();
-        if let Some(entries) = self.entries.get_mut(neighbour) {
-            *entries = entries.saturating_sub(count);
-        }
-        Some(delta)
+    /// All that waits for a route to one cluster, in the order in which it was told.
+    pub fn take(&mut self, neighbour: &Text, cluster: &Text) -> Vec<Delta> {
+        let Some(waiting) = self.neighbours.get_mut(neighbour) else { return Vec::new() };
+        let parts = std::mem::take(&mut waiting.parts);
+        let (taken, kept): (VecDeque<Part>, VecDeque<Part>) =
+            parts.into_iter().partition(|part| part.cluster == *cluster);
+        waiting.parts = kept;
+        waiting.lines -= taken.iter().map(|part| part.lines).sum::<usize>();
+        taken.into_iter().map(|part| part.delta).collect()
     }
 
     /// The last link to a neighbour is gone.
     pub fn forget(&mut self, neighbour: &Text) {
-        self.deltas.retain(|(n, _), _| n != neighbour);
-        self.entries.remove(neighbour);
+        self.neighbours.remove(neighbour);
     }
+}
+
+fn lines_of(delta: &Delta) -> usize {
+    delta.counts().iter().map(|(_, n)| n).sum()
 }
 
 impl Fabric {
@@ -56,6 +79,17 @@ impl Fabric {
         // What lies behind a neighbour may come to be routed.
         let unrouted = verdict == Err(Reason::NotEntitled) && self.is_foreign(cluster);
         if unrouted { Err(Reason::EntryUnrouted) } else { verdict }
+    }
+
+    /// Whether a message that nodes of `speaker` hand on may be of `source`. While ways change, a message may come over a
+    /// neighbour that has announced no route to where it is from: any route there will do.
+    pub(super) fn may_come_from(&self, speaker: &str, source: &str) -> Result<(), Reason> {
+        match self.may_speak(speaker, source) {
+            Err(Reason::EntryUnrouted) if self.routes.table().best(source).is_some() => Ok(()),
+            // Entries may wait for a route, messages do not.
+            Err(Reason::EntryUnrouted) => Err(Reason::NotEntitled),
+            verdict => verdict,
+        }
     }
 
     /// Takes out of a delta what its sender has no right to say, and what this cluster wants to hear of nobody.
@@ -100,6 +134,7 @@ impl Fabric {
                 false
             }
         });
+        refused.extend(self.admission.admit(delta, &own_cluster));
         self.refuse_topic_removals((speaker, origin), delta, &mut refused);
         gossip::told(refused, Some(link), out);
     }
@@ -116,24 +151,31 @@ impl Fabric {
             delta.cluster_id = speaker.clone();
         }
         let (own, cluster) = (self.node_id(), delta.cluster_id.clone());
-        let catalog = &self.catalog;
-        delta.topic_removals.retain(|id| {
-            let key = |cluster: &Text, node: &Text| TopicKey {
-                cluster_id: cluster.clone(),
-                node_id: node.clone(),
-                subscription_id: id.clone(),
-            };
-            if catalog.topic(&key(&cluster, origin)).is_some() {
-                return true;
-            }
-            let mut holders = catalog.topics().filter(|t| t.subscription_id == *id);
-            let entitled =
-                holders.all(|t| t.node_id != *own && self.may_speak(speaker, &t.cluster_id).is_ok());
-            if !entitled {
+        let of_origin = |id: &Text| {
+            let (cluster_id, node_id) = (cluster.clone(), origin.clone());
+            let key = TopicKey { cluster_id, node_id, subscription_id: id.clone() };
+            origin != own && self.catalog.topic(&key).is_some()
+        };
+        let (kept, others): (Vec<Text>, Vec<Text>) =
+            std::mem::take(&mut delta.topic_removals).into_iter().partition(of_origin);
+        delta.topic_removals = kept;
+        if others.is_empty() {
+            return;
+        }
+        let named: BTreeSet<&Text> = others.iter().collect();
+        let holders = self.catalog.topics().filter(|t| named.contains(&t.subscription_id));
+        let others_hold: BTreeSet<Text> = holders
+            .filter(|t| t.node_id == *own || self.may_speak(speaker, &t.cluster_id).is_err())
+            .map(|t| t.subscription_id.clone())
+            .collect();
+        for id in others {
+            // What nobody holds any more, its holder has said before.
+            if others_hold.contains(&id) {
                 refused.push((Reason::NotEntitled, format!("removal of the subscription {id}")));
+            } else if origin != own {
+                delta.topic_removals.push(id);
             }
-            entitled
-        });
+        }
     }
 
     /// Keeps what a neighbour says of clusters that it has no route to yet, where it may still get one.
@@ -146,13 +188,17 @@ impl Fabric {
             .into_iter()
             .filter(|cluster| self.may_speak(speaker, cluster) == Err(Reason::EntryUnrouted))
             .collect();
-        for cluster in unrouted {
-            let part = delta.split_off(&cluster);
-            let lines: usize = part.counts().iter().map(|(_, n)| n).sum();
-            let kept = self.waiting_for_route.add(speaker, &cluster, part);
-            let reason = if kept { Reason::EntryUnrouted } else { Reason::CatalogLimit };
-            let text = format!("{lines} entries of {cluster}, to which {speaker} has announced no route");
-            out.push(Action::Refused { reason, link: Some(link), count: lines, text });
+        let told = |reason: Reason, count: usize, out: &mut Vec<Action>| {
+            let text = format!("entries of clusters to which {speaker} has announced no route");
+            out.push(Action::Refused { reason, link: Some(link), count, text });
+        };
+        for cluster in unrouted.iter().take(WAITING_CLUSTERS_MAX) {
+            let part = delta.split_off(cluster);
+            told(Reason::EntryUnrouted, lines_of(&part), out);
+            let forgotten = self.waiting_for_route.add(speaker, cluster, part);
+            if forgotten > 0 {
+                told(Reason::CatalogLimit, forgotten, out);
+            }
         }
     }
 
@@ -176,5 +222,7 @@ impl Fabric {
     }
 }
 
+/// Clusters of which one message may tell before their routes; what it says of more is refused.
+const WAITING_CLUSTERS_MAX: usize = 256;
 /// Entries of one neighbour that wait for a route.
 const WAITING_ENTRIES_MAX: usize = 10_000;

@@ -7,16 +7,25 @@
 //! decided by the link: only peers do, in the name of clusters that they may speak for, and only the node that was asked,
 //! or the one it was asked for, answers.
 
+mod answer;
+mod cancel;
+mod failure;
+mod time_left;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
-use super::seen::Seen;
+use cancel::CANCEL_TOPIC;
+use failure::{LINK_LOST, call_error, error_object, failure, forward_failed};
+use time_left::{time_left, with_time_left};
+
+use super::onward::{Journey, Stage, Stuck, constraint_of, exceeds};
+use super::seen::{Seen, is_bounded};
 use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::error::{NOT_FOUND, TIMED_OUT};
-use crate::core::rpc::version::{BadConstraint, Constraint};
 use crate::wire::fabric::{
     Headers, Message, MessageKind, Rpc, RpcError, RpcRequest, RpcResponse, Str, empty_object,
 };
@@ -46,6 +55,7 @@ enum Due {
 #[derive(Debug)]
 struct Waiting {
     command: Text,
+    cluster: Text,
     /// The node that is to run it.
     node: Text,
     /// The peer it was sent to.
@@ -60,23 +70,12 @@ struct Running {
     command: Text,
 }
 
-/// Who asks, and what a request has behind it and before it.
-struct Journey {
-    caller_cluster: Text,
-    /// Clusters that the request has passed, without the own one at the end.
-    clusters: Vec<Text>,
-    /// How many more clusters it may enter.
-    hops: i64,
-    /// Nodes that it has passed.
-    nodes: Vec<Text>,
-    from_own_cluster: bool,
-}
-
 #[derive(Debug)]
 struct Passed {
     asked: Asked,
     command: Text,
     hop: Text,
+    cluster: Text,
     node: Text,
     link: LinkId,
     deadline: Duration,
@@ -219,9 +218,11 @@ impl Fabric {
             let text = format!("{} bytes do not fit through the only link to {hop}", bytes.len());
             return fail(out, Reason::MessageTooLarge, text);
         }
-        let Call { request_id, command, node, deadline, .. } = call;
+        let Call { request_id, command, cluster, node, deadline, .. } = call;
+        // The request that the call is part of ends in its own words; this is for calls that nobody else minds.
+        let deadline = deadline + WAITING_SLACK;
         self.calls.deadlines.insert((deadline, Due::Waiting(request_id.clone())));
-        self.calls.waiting.insert(request_id, Waiting { command, node, hop, link, deadline });
+        self.calls.waiting.insert(request_id, Waiting { command, cluster, node, hop, link, deadline });
         out.push(Action::Send { link, bytes });
     }
 
@@ -249,10 +250,26 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) {
         let Some(peer) = self.membership.speaker(link).cloned() else {
-            return refuse(out, Reason::NotEntitled, Some(link), "a message before an accepted STATUS");
+            return;
         };
+        let headers = &message.headers;
+        let source = headers.source_cluster.as_deref().unwrap_or_default();
+        let names: [&str; 4] = [&message.message_id, &headers.correlation_id, source, &message.topic];
+        if !is_bounded(&names, &[&headers.routing_path, &headers.federation_path]) {
+            let text = format!("a message of {peer} whose names or paths are too long");
+            return refuse(out, Reason::BadRequest, Some(link), text);
+        }
         match message.kind() {
             MessageKind::Rpc => match message.rpc() {
+                Ok(Rpc::Request(request))
+                    if !is_bounded(
+                        &[&request.request_id, &request.reply_to, &request.command],
+                        &[&request.federation_path],
+                    ) =>
+                {
+                    let text = format!("a call of {peer} whose names or path are too long");
+                    refuse(out, Reason::BadRequest, Some(link), text);
+                }
                 Ok(Rpc::Request(request)) => self.request(link, peer, message, *request, now, out),
                 Ok(Rpc::Response(response)) => self.response(link, &peer, message, &response, out),
                 Err(malformed) => refuse(out, Reason::BadRequest, Some(link), malformed.to_string()),
@@ -287,70 +304,6 @@ impl Fabric {
             let error = forward_failed(&p.command, self.cluster_id(), LINK_LOST);
             self.respond(&p.asked, &p.command, Err(&error), now, out);
         }
-    }
-
-    /// Nobody waits for a call of ours any more.
-    pub(super) fn cancel_call(&mut self, request_id: &Text, now: Now, out: &mut Vec<Action>) {
-        let own = self.node_id().clone();
-        if let Some(waiting) = self.calls.take_waiting(request_id) {
-            self.say_cancelled(waiting.link, request_id, &own, now, out);
-        }
-    }
-
-    /// A caller of another node has gone: what runs for it is stopped, what was passed on is told so.
-    fn cancelled(&mut self, link: LinkId, peer: &Text, message: &Message, now: Now, out: &mut Vec<Action>) {
-        let read = message.payload.and_then(|raw| serde_json::from_str::<Cancel>(raw.get()).ok());
-        let Some(Cancel { request_id, reply_to }) = read else {
-            return refuse(out, Reason::BadRequest, Some(link), "a cancellation without request_id");
-        };
-        let (request_id, reply_to) = (request_id.to_text(), reply_to.to_text());
-        let of_peer = |asked: &Asked| asked.peer == *peer && asked.request_id == request_id;
-        let running = self.calls.running.iter().find(|(_, r)| of_peer(&r.asked)).map(|(id, _)| *id);
-        if let Some(execution) = running {
-            self.calls.running.remove(&execution);
-            out.push(Action::CancelExecution { execution });
-        }
-        let key = (request_id, reply_to);
-        if self.calls.passed.get(&key).is_some_and(|p| p.asked.peer == *peer)
-            && let Some(passed) = self.calls.take_passed(&key)
-        {
-            self.say_cancelled(passed.link, &key.0, &key.1, now, out);
-        }
-    }
-
-    /// Nodes that do not know the topic ignore it (fabric.md 4.12).
-    fn say_cancelled(
-        &mut self,
-        link: LinkId,
-        request_id: &Text,
-        reply_to: &Text,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        let (own, cluster) = (self.node_id().clone(), self.cluster_id().clone());
-        let cancel = Cancel { request_id: Str::from(request_id), reply_to: Str::from(reply_to) };
-        let Ok(payload) = to_raw_value(&cancel) else { return };
-        let id = self.chance.uuid();
-        let bytes = Message {
-            message_id: id.as_str().into(),
-            topic: CANCEL_TOPIC.into(),
-            message_type: "control".into(),
-            delivery: "fire_and_forget".into(),
-            payload: Some(&payload),
-            headers: Headers {
-                correlation_id: Str::from(request_id),
-                source_cluster: Some(Str::from(&cluster)),
-                target_cluster: None,
-                routing_path: vec![Str::from(&own)],
-                federation_path: Vec::new(),
-                hop_budget: Some(self.own.hops_max),
-                priority: "normal".into(),
-                metadata: empty_object(),
-            },
-            timestamp: now.wall,
-        }
-        .encode();
-        out.push(Action::Send { link, bytes });
     }
 
     pub(super) fn fail_all_calls(&mut self, out: &mut Vec<Action>) {
@@ -393,10 +346,7 @@ impl Fabric {
         if headers.federation_path.last().is_none_or(|last| **last != **cluster) {
             headers.federation_path.push(cluster.to_string().into());
         }
-        if headers.routing_path.len() as i64 - 1 > budget {
-            return Err(Reason::HopBudget);
-        }
-        Ok(())
+        if exceeds(headers.routing_path.len() - 1, budget) { Err(Reason::HopBudget) } else { Ok(()) }
     }
 
     fn request(
@@ -419,18 +369,24 @@ impl Fabric {
             path: message.headers.routing_path.iter().map(Str::to_text).collect(),
         };
         let command = request.command.to_text();
-        if !self.calls.seen.add(&format!("{}\n{}", asked.reply_to, asked.request_id)) {
-            return refuse(
-                out,
-                Reason::MessageRepeated,
-                Some(link),
-                format!("{command} {}", asked.request_id),
-            );
+        let caller_cluster = match self.caller_of(&asked) {
+            Ok(cluster) => cluster,
+            Err(reason) => {
+                let error = self.refused_caller(&asked, &command, reason, out);
+                return self.respond(&asked, &command, Err(&error), now, out);
+            }
+        };
+        // By the cluster that the link vouches for: no other can use up the ids of its nodes.
+        let id = format!("{caller_cluster}\n{}\n{}", asked.reply_to, asked.request_id);
+        let is_open = self.calls.passed.contains_key(&(asked.request_id.clone(), asked.reply_to.clone()));
+        if is_open || !self.calls.seen.add(&id) {
+            let text = format!("{command} {}", asked.request_id);
+            return refuse(out, Reason::MessageRepeated, Some(link), text);
         }
         let refusal = if self.stopping {
             Some(error_object(&CallError::failed("the node is shutting down"), &command))
         } else {
-            self.execute_or_forward(&asked, message, request, now, out).err()
+            self.execute_or_forward(&asked, caller_cluster, message, request, now, out).err()
         };
         if let Some(error) = refusal {
             self.respond(&asked, &command, Err(&error), now, out);
@@ -441,53 +397,53 @@ impl Fabric {
     fn execute_or_forward(
         &mut self,
         asked: &Asked,
+        caller_cluster: Text,
         message: &Message,
         request: RpcRequest,
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(), Box<RawValue>> {
-        let own = self.node_id().clone();
         let command = request.command.to_text();
         constraint_of(&request).map_err(|bad| error_object(&bad.error(), &command))?;
-        let caller_cluster = self.caller_of(asked, now).map_err(|reason| {
-            let who = asked.reply_cluster.as_deref().unwrap_or_default();
-            refuse(
-                out,
-                reason,
-                Some(asked.link),
-                format!("a call of {command} by {who} from {}", asked.peer),
-            );
-            let text = format!("{}: {}", reason.meaning().meaning, reason.meaning().remedy);
-            error_object(&CallError::failed(text).because(reason), &command)
-        })?;
+        if let Some(speaker) = self.membership.peer(&asked.peer).map(|p| p.cluster_id.clone()) {
+            let spent = self.federation.spend(&speaker, now);
+            spent.map_err(|reason| self.refused_caller(asked, &command, reason, out))?;
+        }
+        if time_left(message.headers.metadata).is_some_and(|left| left.is_zero()) {
+            let text = format!("a call of {command} from {}", asked.peer);
+            refuse(out, Reason::DeadlinePassed, Some(asked.link), text);
+            let text = format!("no time was left for {command} when it came to {}", self.node_id());
+            let error = CallError::new(TIMED_OUT, "RPC execution timed out", Some(text));
+            return Err(error_object(&error, &command));
+        }
         let cluster = request.target_cluster.as_ref().or(message.headers.target_cluster.as_ref());
-        let leaves = cluster.is_some_and(|c| self.is_foreign(c));
-        let here = !leaves && request.target_node.as_ref().is_none_or(|node| **node == *own);
-        if !leaves && self.is_foreign(&caller_cluster) {
-            self.federation.may_call(&caller_cluster, &command).map_err(|reason| {
+        let stage = self.stage(&request, cluster.map(|c| &**c), &caller_cluster);
+        if self.own.bridging.log_calls
+            && self.is_foreign(&caller_cluster)
+            && !matches!(stage, Stage::Refused(_))
+        {
+            let text = format!("the cluster {caller_cluster} calls {command}");
+            out.push(Action::Log { level: log::Level::Info, text });
+        }
+        let target = match stage {
+            Stage::Execute => {
+                let left = time_left(message.headers.metadata);
+                return self.execute(asked, request, caller_cluster, left, out);
+            }
+            Stage::Refused(reason) => {
                 refuse(out, reason, Some(asked.link), format!("a call of {command} by {caller_cluster}"));
                 let text =
                     format!("cluster {caller_cluster} may not call {command} here ({})", reason.name());
-                error_object(&CallError::failed(text).because(reason), &command)
-            })?;
-        }
-        if here && self.offers(&request).any(|f| f.node_id == own) {
-            let left = time_left(message.headers.metadata);
-            return self.execute(asked, request, caller_cluster, left, out);
-        }
-        if leaves && !self.is_bridging() {
-            return Err(failure("fabric_route_not_found", &command));
-        }
-        if !self.own.routing {
-            refuse(
-                out,
-                Reason::RoutingOff,
-                Some(asked.link),
-                format!("a call of {command} for another node"),
-            );
-            return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
-        }
-        let target = cluster.unwrap_or(&Str::from(self.cluster_id())).to_text();
+                return Err(error_object(&CallError::failed(text).because(reason), &command));
+            }
+            Stage::Isolated => return Err(failure("fabric_route_not_found", &command)),
+            Stage::RoutingOff => {
+                let text = format!("a call of {command} for another node");
+                refuse(out, Reason::RoutingOff, Some(asked.link), text);
+                return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
+            }
+            Stage::Forward(target) => target,
+        };
         let journey = self.journey(asked, message, &request, caller_cluster);
         let journey = journey.map_err(|no_way| {
             refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
@@ -497,19 +453,25 @@ impl Fabric {
     }
 
     /// The cluster that asks, as far as the link vouches for it: a member of ours is believed, a neighbour may ask for
-    /// itself and for those behind it.
-    fn caller_of(&mut self, asked: &Asked, now: Now) -> Result<Text, Reason> {
-        let own = self.cluster_id().clone();
-        let Some(speaker) = self.membership.peer(&asked.peer).map(|p| p.cluster_id.clone()) else {
-            return Ok(own);
-        };
-        let source = asked.reply_cluster.clone().filter(|c| !c.is_empty()).unwrap_or_else(|| speaker.clone());
-        if speaker == own {
-            return Ok(source);
-        }
-        self.may_speak(&speaker, &source)?;
-        self.federation.spend(&speaker, now)?;
-        Ok(source)
+    /// itself and for those behind it, and for no node that is known to be of another cluster.
+    fn caller_of(&self, asked: &Asked) -> Result<Text, Reason> {
+        let speaker = self.membership.cluster_of(asked.link).ok_or(Reason::NotEntitled)?;
+        self.vouched(speaker, asked.reply_cluster.as_ref(), &asked.reply_to)
+    }
+
+    /// Counts a call that is not heard, and makes its answer.
+    fn refused_caller(
+        &self,
+        asked: &Asked,
+        command: &str,
+        reason: Reason,
+        out: &mut Vec<Action>,
+    ) -> Box<RawValue> {
+        let who = asked.reply_cluster.as_deref().unwrap_or_default();
+        let text = format!("a call of {command} by {} of {who} from {}", asked.reply_to, asked.peer);
+        refuse(out, reason, Some(asked.link), text);
+        let text = format!("{}: {}", reason.meaning().meaning, reason.meaning().remedy);
+        error_object(&CallError::failed(text).because(reason), command)
     }
 
     /// What 13.1 says of the clusters that a request has passed; `leaves` is not asked for within the cluster.
@@ -520,23 +482,10 @@ impl Fabric {
         request: &RpcRequest,
         caller_cluster: Text,
     ) -> Result<Journey, NoWay> {
-        let own = self.cluster_id();
-        let mut clusters: Vec<Text> = request.federation_path.iter().map(Str::to_text).collect();
-        if clusters.last() == Some(own) {
-            clusters.pop();
-        }
-        if clusters.contains(own) {
-            return Err(NoWay::LoopDetected);
-        }
-        let max = self.own.hops_max;
-        let hops = [message.headers.hop_budget, request.federation_remaining_hops].into_iter().flatten();
-        Ok(Journey {
-            caller_cluster,
-            clusters,
-            hops: hops.fold(max, i64::min),
-            nodes: asked.path.iter().chain([&asked.peer]).cloned().collect(),
-            from_own_cluster: self.membership.peer(&asked.peer).is_none_or(|p| p.cluster_id == *own),
-        })
+        let clusters = request.federation_path.iter().map(Str::to_text).collect();
+        let hops = [message.headers.hop_budget, request.federation_remaining_hops];
+        let nodes = asked.path.iter().chain([&asked.peer]).cloned().collect();
+        self.journey_of(caller_cluster, clusters, nodes, &asked.peer, hops)
     }
 
     fn execute(
@@ -620,13 +569,12 @@ impl Fabric {
             let deadline = now.mono + left + PASSED_SLACK;
             self.calls.deadlines.insert((deadline, Due::Passed(key.clone())));
             let (asked, node) = (asked.clone(), node.clone());
-            self.calls.passed.insert(key, Passed { asked, command, hop, node, link, deadline });
+            self.calls.passed.insert(key, Passed { asked, command, hop, cluster, node, link, deadline });
         }
         Ok(())
     }
 
-    /// Which node is to run a request that is not for this one, and the way there. Local first, then what is linked,
-    /// then by load; a foreign cluster only where it is asked for or ours has nobody.
+    /// Which node is to run a request that is not for this one, and the way there; else what is to be answered.
     fn next_of_call(
         &mut self,
         asked: &Asked,
@@ -636,337 +584,27 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(Text, Text, Hop), Box<RawValue>> {
-        let (own, command) = (self.node_id().clone(), request.command.to_text());
-        let named = request.target_node.as_ref().map(Str::to_text);
-        let is_meant = |f: &&Arc<FunctionEntry>| {
-            f.cluster_id == *target && f.node_id != own && named.as_ref().is_none_or(|t| f.node_id == *t)
-        };
-        let rank = |f: &Arc<FunctionEntry>| {
-            let far = self.membership.link_to(&f.node_id).is_none();
-            (far, self.membership.load_score(&f.node_id, now), f.node_id.clone())
-        };
-        let mut nodes: Vec<(bool, f64, Text)> = self.matching(request).filter(is_meant).map(rank).collect();
-        nodes.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        // Another cluster knows best who serves it: a node that was named there need not be known here.
-        if let Some(named) = named.filter(|_| nodes.is_empty() && self.is_foreign(target)) {
-            nodes.push((true, 0.0, named));
-        }
-        if nodes.is_empty() {
-            return Err(failure("fabric_route_not_found", &command));
-        }
-        let visited: Vec<&str> = journey.nodes.iter().map(|n| &**n).collect();
-        nodes.retain(|(_, _, node)| !visited.contains(&&**node));
-        if nodes.is_empty() {
-            refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
-            return Err(failure("fabric_route_loop", &command));
-        }
-        let visited = Visited {
-            nodes: &visited,
-            clusters: &journey.clusters,
-            from_own_cluster: journey.from_own_cluster,
-        };
-        let mut no_way = NoWay::NoFabricPath;
-        if self.is_foreign(target) && journey.hops <= 0 {
-            nodes.clear();
-            no_way = NoWay::HopBudgetExhausted;
-        }
-        for (_, _, node) in nodes {
-            match self.way_to(target, &node, visited) {
-                Ok(hop) => return Ok((target.clone(), node, hop)),
-                Err(none) => no_way = none,
+        let command = request.command.to_text();
+        match self.onward(request, target, journey, now, Fabric::way_to) {
+            Ok((node, hop)) => Ok((target.clone(), node, hop)),
+            Err(Stuck::NotFound) => Err(failure("fabric_route_not_found", &command)),
+            Err(Stuck::Loop) => {
+                refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
+                Err(failure("fabric_route_loop", &command))
+            }
+            Err(Stuck::NoWay(no_way)) => {
+                refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
+                Err(forward_failed(&command, target, no_way.word()))
             }
         }
-        refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
-        Err(forward_failed(&command, target, no_way.word()))
-    }
-
-    /// The functions in our cluster that a request may mean.
-    fn offers<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
-        self.matching(request).filter(|f| f.cluster_id == *self.cluster_id())
-    }
-
-    /// The functions of all clusters that a request may mean.
-    fn matching<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
-        // One that cannot be read was answered before.
-        let constraint = constraint_of(request).ok().flatten();
-        self.catalog.functions_named(&request.command).filter(move |f| {
-            request.function_id.as_ref().is_none_or(|id| **id == *f.identity.function_id)
-                && constraint.as_ref().is_none_or(|c| c.accepts(&f.identity.version.0))
-                && request.resources.iter().all(|r| f.resources.iter().any(|have| **have == **r))
-        })
-    }
-
-    fn response(
-        &mut self,
-        link: LinkId,
-        peer: &Text,
-        message: &Message,
-        response: &RpcResponse,
-        out: &mut Vec<Action>,
-    ) {
-        let request_id = response.request_id.to_text();
-        let not_asked = || format!("{peer} answers {request_id}, for which it was not asked");
-        if let Some(waiting) = self.calls.waiting.get(&request_id) {
-            if !self.may_answer(peer, &waiting.hop, &waiting.node) {
-                return refuse(out, Reason::NotEntitled, Some(link), not_asked());
-            }
-            let outcome = match response.success {
-                true => Ok(response.result.to_owned()),
-                false => Err(call_error(response, &waiting.command)),
-            };
-            self.calls.take_waiting(&request_id);
-            out.push(Action::CallAnswered { request_id, outcome });
-            return;
-        }
-        let back = match self.calls.passed_key(response) {
-            Some(key) => {
-                let passed = self.calls.passed.get(&key);
-                let entitled = passed.is_some_and(|p| self.may_answer(peer, &p.hop, &p.node));
-                if !entitled {
-                    return refuse(out, Reason::NotEntitled, Some(link), not_asked());
-                }
-                self.calls.take_passed(&key).map(|p| (p.asked.link, p.asked.peer))
-            }
-            None => self.way_back(response),
-        };
-        let Some((first, node)) = back else {
-            return refuse(out, Reason::ResultNotUnderstood, Some(link), request_id.to_string());
-        };
-        let mut next = message.clone();
-        if let Err(reason) = self.next_headers(&mut next.headers) {
-            return refuse(out, reason, Some(link), format!("the answer to {request_id}"));
-        }
-        let (cluster, reply_to) = (response.reply_cluster.as_deref(), &*response.reply_to);
-        let cluster = cluster.unwrap_or_else(|| &**self.cluster_id()).to_owned();
-        self.send_back(first, &node, (&cluster, reply_to), &next.encode(), out);
-    }
-
-    /// Who was asked answers, or a node of the same cluster where the first way back is gone.
-    fn may_answer(&self, peer: &Text, hop: &Text, node: &Text) -> bool {
-        let cluster = |node: &Text| self.membership.peer(node).map(|p| &p.cluster_id);
-        peer == hop || peer == node || (cluster(peer).is_some() && cluster(peer) == cluster(hop))
-    }
-
-    /// For an answer that we keep no record of: the node before us on the path of its request.
-    fn way_back(&self, response: &RpcResponse) -> Option<(LinkId, Text)> {
-        let own = self.node_id();
-        let at = response.routing_path.iter().position(|node| **node == **own)?;
-        let before = response.routing_path.get(at.checked_sub(1)?)?.to_text();
-        Some((self.membership.link_to(&before)?, before))
-    }
-
-    /// Answers a request on the link it came on, in the form of 12.2.
-    fn respond(
-        &mut self,
-        asked: &Asked,
-        command: &str,
-        outcome: Result<&RawValue, &RawValue>,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        if asked.reply_to.is_empty() {
-            return;
-        }
-        let (own, cluster) = (self.node_id().clone(), self.cluster_id().clone());
-        let mut response = RpcResponse::new(&asked.request_id, &own, outcome);
-        response.reply_to = Str::from(&asked.reply_to);
-        response.reply_cluster = asked.reply_cluster.as_ref().map(Str::from);
-        response.routing_path = asked.path.iter().chain([&own]).map(Str::from).collect();
-        let payload = to_raw_value(&response).unwrap_or_else(|_| raw("{}"));
-        let bytes = Message {
-            message_id: Str::from(&asked.request_id),
-            topic: "mpreg.rpc.response".into(),
-            message_type: "rpc".into(),
-            delivery: "at_least_once".into(),
-            payload: Some(&payload),
-            headers: Headers {
-                correlation_id: Str::from(&asked.request_id),
-                source_cluster: Some(Str::from(&cluster)),
-                target_cluster: asked.reply_cluster.as_ref().map(Str::from),
-                routing_path: vec![Str::from(&own)],
-                federation_path: vec![Str::from(&cluster)],
-                hop_budget: Some(self.own.hops_max),
-                priority: "normal".into(),
-                metadata: empty_object(),
-            },
-            timestamp: now.wall,
-        }
-        .encode();
-        let reply_cluster = asked.reply_cluster.as_ref().unwrap_or(&cluster);
-        let target = (&**reply_cluster, &*asked.reply_to);
-        if !self.send_back(asked.link, &asked.peer, target, &bytes, out) && outcome.is_ok() {
-            let text = format!("an answer of {} bytes does not fit through the link", bytes.len());
-            let error = CallError::failed(text).because(Reason::ResultTooLarge);
-            let error = error_object(&error, command);
-            self.respond(asked, command, Err(&error), now, out);
-        }
-    }
-
-    /// Sends an answer on the link of its request, or on another one to that peer, or where there is none on another way
-    /// to the node that asked. False if it is too large for any.
-    fn send_back(
-        &mut self,
-        first: LinkId,
-        peer: &Text,
-        (cluster, node): (&str, &str),
-        bytes: &Bytes,
-        out: &mut Vec<Action>,
-    ) -> bool {
-        let alive = self.membership.speaker(first) == Some(peer);
-        let links = alive.then_some(first).into_iter().chain(self.membership.link_to(peer));
-        let mut links: Vec<LinkId> = links.collect();
-        if links.is_empty() {
-            let own = self.node_id().clone();
-            let visited = Visited { nodes: &[&own, peer], ..Visited::default() };
-            links.extend(self.way_to(cluster, node, visited).ok().map(|(_, link)| link));
-        }
-        if links.is_empty() {
-            refuse(out, Reason::LinkLost, Some(first), format!("an answer for {peer}"));
-            return true;
-        }
-        match links.into_iter().find(|link| self.fits_through(*link, bytes)) {
-            Some(link) => out.push(Action::Send { link, bytes: bytes.clone() }),
-            None => {
-                refuse(
-                    out,
-                    Reason::ResultTooLarge,
-                    Some(first),
-                    format!("an answer of {} bytes", bytes.len()),
-                );
-                return false;
-            }
-        }
-        true
-    }
-
-    /// A reference node ends a link that it dialled when more than 1 MiB comes at once (fabric.md 2).
-    fn fits_through(&self, link: LinkId, bytes: &Bytes) -> bool {
-        let kin = || self.membership.speaker(link).is_some_and(|peer| self.is_kin(peer));
-        bytes.len() <= DIALLER_BYTES_MAX || self.membership.is_dialled(link) || kin()
     }
 }
 
-/// What our client is told of a failure elsewhere.
-fn call_error(response: &RpcResponse, command: &str) -> CallError {
-    let text = response.error.map_or("", RawValue::get);
-    let Ok(error) = serde_json::from_str::<RpcError>(text) else {
-        return CallError::failed(clipped(if text.is_empty() { "fabric_rpc_failed" } else { text }));
-    };
-    let by = &*response.responder;
-    match &*error.error {
-        "fabric_route_not_found" => {
-            let text = format!("Command not found: {command} (fabric_route_not_found at {by})");
-            CallError::new(NOT_FOUND, "Command not found", Some(text)).because(Reason::FunctionNotFound)
-        }
-        fabric if fabric.starts_with("fabric_") => {
-            let reason = match fabric {
-                "fabric_route_loop" => Reason::RouteLoop,
-                "fabric_hop_budget_exhausted" => Reason::HopBudget,
-                _ if error.reason.as_deref() == Some(LINK_LOST) => Reason::LinkLost,
-                _ => Reason::NoRoute,
-            };
-            let why = error.reason.as_ref().map(|r| format!(": {}", &**r)).unwrap_or_default();
-            CallError::failed(clipped(&format!("{fabric}{why} (at {by}, for {command})"))).because(reason)
-        }
-        text => CallError::failed(clipped(&match &error.error_type {
-            Some(class) => format!("{}: {text}", &**class),
-            None => text.to_owned(),
-        })),
-    }
-}
-
-/// What another node is told of a failure here (12.6).
-fn error_object(error: &CallError, command: &str) -> Box<RawValue> {
-    if error.code == NOT_FOUND {
-        return failure("fabric_route_not_found", command);
-    }
-    let text = match &error.details {
-        Some(serde_json::Value::String(details)) => details.as_str(),
-        _ => error.message.as_str(),
-    };
-    let is_class = |word: &str| {
-        word.starts_with(|c: char| c.is_ascii_uppercase())
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    let (class, text) = match text.split_once(": ").filter(|(class, _)| is_class(class)) {
-        Some((class, text)) => (class, text),
-        None if error.code == TIMED_OUT => ("TimeoutError", text),
-        None => ("RuntimeError", text),
-    };
-    RpcError {
-        error: text.into(),
-        command: Some(command.into()),
-        error_type: Some(class.into()),
-        ..RpcError::default()
-    }
-    .to_raw()
-}
-
-fn failure(error: &str, command: &str) -> Box<RawValue> {
-    RpcError { error: error.into(), command: Some(command.into()), ..RpcError::default() }.to_raw()
-}
-
-fn forward_failed(command: &str, cluster: &str, reason: &str) -> Box<RawValue> {
-    RpcError {
-        error: "fabric_forward_failed".into(),
-        command: Some(command.into()),
-        target_cluster: Some(cluster.into()),
-        reason: Some(reason.into()),
-        ..RpcError::default()
-    }
-    .to_raw()
-}
-
-fn clipped(text: &str) -> String {
-    text.chars().take(ERROR_CHARS_MAX).collect()
-}
-
-/// A caller has gone.
-#[derive(Serialize, Deserialize)]
-struct Cancel<'a> {
-    #[serde(borrow)]
-    request_id: Str<'a>,
-    #[serde(borrow, default)]
-    reply_to: Str<'a>,
-}
-
-/// The milliseconds that a request still has, in its metadata; other nodes carry them along unread.
-#[derive(Deserialize)]
-struct TimeLeft {
-    time_left_ms: Option<u64>,
-}
-
-fn time_left(metadata: &RawValue) -> Option<Duration> {
-    let read: TimeLeft = serde_json::from_str(metadata.get()).ok()?;
-    read.time_left_ms.map(Duration::from_millis)
-}
-
-fn with_time_left(metadata: &RawValue, left: Duration) -> Box<RawValue> {
-    let left = raw(&left.as_millis().to_string());
-    if metadata.get() == "{}" {
-        return raw(&format!("{{\"time_left_ms\":{}}}", left.get()));
-    }
-    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_str(metadata.get()).unwrap_or_default();
-    members.insert("time_left_ms", &left);
-    to_raw_value(&members).unwrap_or_else(|_| raw("{}"))
-}
-
-/// Why a call that was passed on has no answer; it may have run.
-const LINK_LOST: &str = "link_lost";
-/// Control messages of this topic end a call (no other program has it).
-const CANCEL_TOPIC: &str = "mpreg.rpc.cancel";
+/// How much longer than its request a call of ours is waited for.
+const WAITING_SLACK: Duration = Duration::from_millis(100);
 /// How much longer than its caller a passed call is remembered.
 const PASSED_SLACK: Duration = Duration::from_secs(2);
 /// Request ids that are kept in mind against repetition.
 const REQUESTS_REMEMBERED: usize = 10_000;
 /// A request that was passed on is forgotten after this long; no caller waits that long.
 const PASSED_MAX: Duration = Duration::from_secs(300);
-/// What a reference node takes on a socket that it dialled.
-const DIALLER_BYTES_MAX: usize = 1 << 20;
-/// Of an error text from elsewhere.
-const ERROR_CHARS_MAX: usize = 4000;
-
-/// The version constraint of a request, read.
-fn constraint_of(request: &RpcRequest<'_>) -> Result<Option<Constraint>, BadConstraint> {
-    request.version_constraint.as_ref().map(|text| Constraint::parse(text)).transpose()
-}

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use serde_json::value::to_raw_value;
 
-use super::seen::Seen;
+use super::seen::{Seen, is_bounded};
 use super::*;
-use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX};
+use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
 use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
@@ -59,6 +59,17 @@ impl Announcer {
 
     pub fn next(&self) -> Duration {
         self.next_node.min(self.next_all)
+    }
+
+    /// The last date given to an own entry.
+    pub fn dated(&self) -> f64 {
+        self.dated
+    }
+
+    /// Goes on after `date`, and with numbers after those of `floor`.
+    pub fn resume(&mut self, date: f64, floor: f64) {
+        self.dated = self.dated.max(date);
+        self.sequence = self.sequence.max((floor * 1000.0) as i64);
     }
 
     fn date(&mut self, now: Now) -> f64 {
@@ -184,16 +195,24 @@ impl Fabric {
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
-    pub(super) fn withdraw_node(&mut self, node: &Text, now: Now, out: &mut Vec<Action>) {
-        let was_kin = self.kin_has_left(node, now);
-        self.told_by.remove(node);
-        self.routes.border_lost(node, now);
-        let mut delta = self.catalog.holdings(node);
+    pub(super) fn withdraw_node(&mut self, cluster: &Text, node: &Text, now: Now, out: &mut Vec<Action>) {
+        let is_own = !self.is_foreign(cluster);
+        let was_kin = is_own && self.kin_has_left(node, now);
+        self.told_by.remove(cluster, node);
+        if is_own {
+            self.routes.border_lost(node, now);
+        }
+        // A node of the same name in another cluster has not left.
+        let mut all = self.catalog.holdings(node);
+        let mut delta = all.split_off(cluster);
+        delta.topic_removals = all.topic_removals;
+        delta.topic_removals.retain(|id| {
+            let (cluster_id, node_id) = (cluster.clone(), node.clone());
+            self.catalog.topic(&TopicKey { cluster_id, node_id, subscription_id: id.clone() }).is_some()
+        });
         if delta.is_empty() {
             return;
         }
-        let clusters = delta.cluster_ids();
-        delta.cluster_id = clusters.first().unwrap_or(self.cluster_id()).clone();
         delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clock of the departed says
         let own = self.node_id().clone();
         let applied = self.catalog.apply_from(&own, delta, now.wall);
@@ -208,7 +227,7 @@ impl Fabric {
 
     pub(super) fn gossip(&mut self, link: LinkId, gossip: &Gossip, now: Now, out: &mut Vec<Action>) {
         let Some(peer) = self.membership.speaker(link).cloned() else {
-            return refuse(out, Reason::NotEntitled, Some(link), "gossip before an accepted STATUS");
+            return;
         };
         if *gossip.sender_id != *peer {
             let text = format!("{peer} sends gossip as {}", &*gossip.sender_id);
@@ -218,6 +237,10 @@ impl Fabric {
             let text = format!("{peer} sends gossip of kind {:?}", &*gossip.message_type);
             return refuse(out, Reason::GossipUnknownKind, Some(link), text);
         };
+        if !is_bounded(&[&gossip.message_id], &[&gossip.propagation_path]) {
+            let text = format!("the id or the path of gossip of {peer} is too long");
+            return refuse(out, Reason::GossipMalformed, Some(link), text);
+        }
         if matches!(
             kind,
             GossipKind::AntiEntropy
@@ -233,6 +256,10 @@ impl Fabric {
         }
         if !self.announcer.seen.add(&gossip.message_id) {
             return refuse(out, Reason::MessageRepeated, Some(link), "");
+        }
+        if kind != GossipKind::CatalogUpdate && !self.membership.is_confirmed(link) {
+            let text = format!("{peer} speaks of routes before its STATUS");
+            return refuse(out, Reason::NotEntitled, Some(link), text);
         }
         match kind {
             GossipKind::CatalogUpdate => self.catalog_update(link, &peer, gossip, now, out),
@@ -288,19 +315,33 @@ impl Fabric {
         if applied.changed.is_empty() {
             return None;
         }
-        let functions = applied.changed.functions.iter().map(|f| &f.node_id);
-        for node in applied.changed.nodes.iter().map(|n| &n.node_id).chain(functions) {
-            if self.told_by.get(node) != Some(peer) {
-                self.told_by.insert(node.clone(), peer.clone());
-            }
+        let functions = applied.changed.functions.iter().map(|f| (&f.cluster_id, &f.node_id));
+        let nodes = applied.changed.nodes.iter().map(|n| (&n.cluster_id, &n.node_id));
+        for (cluster, node) in nodes.chain(functions) {
+            self.told_by.add(cluster, node, peer);
         }
+        self.forget_tellers();
         self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
         for gone in &applied.changed.node_removals {
-            self.told_by.remove(&gone.node_id);
-            self.routes.border_lost(&gone.node_id, now);
+            self.told_by.remove(&gone.cluster_id, &gone.node_id);
+            if !self.is_foreign(&gone.cluster_id) {
+                self.routes.border_lost(&gone.node_id, now);
+            }
         }
         out.push(Action::CatalogChanged(Box::new(applied.changed)));
         Some(passed_on)
+    }
+
+    /// Nodes whose functions came and went without an entry of their own would be remembered for ever.
+    fn forget_tellers(&mut self) {
+        if self.told_by.len() <= self.tellers_max {
+            return;
+        }
+        let functions = self.catalog.functions().map(|f| (&f.cluster_id, &f.node_id));
+        let nodes = self.catalog.nodes().map(|n| (&n.cluster_id, &n.node_id));
+        let known: BTreeSet<(&Text, &Text)> = nodes.chain(functions).collect();
+        self.told_by.retain(|cluster, node| known.contains(&(cluster, node)));
+        self.tellers_max = TELLERS_MIN.max(self.told_by.len() * 2);
     }
 
     /// Takes out what reference nodes could not read: they would end the link over it.

@@ -12,7 +12,7 @@ mod exchange;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::core::membership::{Candidate, LinkId, Roster, Standing, Step, Swim, version_at};
+use crate::core::membership::{LinkId, Roster, Standing, Step, Swim, version_at};
 use crate::wire::fabric::kin::{
     Compact, Digest, EXTENSION, Exchange, News, Probe, Rumor, Suspect, VersionList, Versions, decode, encode,
 };
@@ -30,8 +30,6 @@ pub(super) struct Kin {
     /// A suspicion of this node that is to be contradicted, and since when it may be.
     accused: Option<u64>,
     contradict_at: Duration,
-    /// Nodes that were found dead, to be dialled now and then: a partition may have ended.
-    last_known: BTreeMap<Text, Candidate>,
     /// First hops to members without a link, and the state that they were computed of.
     hops: BTreeMap<Text, Text>,
     hops_of: (u64, u64),
@@ -57,7 +55,6 @@ impl Kin {
             compare_at: None,
             accused: None,
             contradict_at: now.mono,
-            last_known: BTreeMap::new(),
             hops: BTreeMap::new(),
             hops_of: (0, 0),
             links_changed: 0,
@@ -126,7 +123,7 @@ impl Fabric {
     pub(super) fn greet_kin(&mut self, node: &Text, link: LinkId, now: Now, out: &mut Vec<Action>) {
         self.kin.links_changed += 1;
         self.kin.quiet.remove(node);
-        self.kin.last_known.remove(node);
+        self.membership.found(node);
         if !self.membership.is_dialled(link) {
             self.compare_with(node, out);
         } else if self.kin.others_told.len() > self.own.membership.dial_parallelism_max + OTHERS_TOLD_MAX {
@@ -328,23 +325,18 @@ impl Fabric {
         self.trim_links(now, out);
     }
 
-    /// Nodes that were found dead, or known before a restart, as addresses to be dialled.
-    pub(super) fn last_known(&self) -> impl Iterator<Item = Candidate> {
-        self.kin.last_known.values().cloned()
+    pub(super) fn kin_members(&self) -> impl Iterator<Item = &Text> {
+        self.kin.roster.members()
     }
 
-    pub(super) fn remember(&mut self, nodes: Vec<Candidate>) {
-        let unknown = nodes.into_iter().filter(|c| !self.kin.roster.contains(&c.node));
-        let free = LAST_KNOWN_MAX.saturating_sub(self.kin.last_known.len());
-        self.kin.last_known.extend(unknown.take(free).map(|c| (c.node.clone(), c)));
-        self.look_around = true;
+    /// The date of the version of this node, in seconds since 1970.
+    pub(super) fn kin_date(&self) -> f64 {
+        self.kin.roster.own_version() as f64 / version_at(1.0) as f64
     }
 
-    /// What to tell this node by [`Event::LastKnown`] when it starts again.
-    pub fn worth_remembering(&self) -> Vec<Candidate> {
-        let entry = |node: &Text| self.catalog.node(self.cluster_id(), node);
-        let living = self.kin.roster.members().filter_map(|node| Some(Candidate::of(entry(node)?)));
-        living.chain(self.last_known()).take(LAST_KNOWN_MAX).collect()
+    /// The version of this node goes on after a date of a former life.
+    pub(super) fn resume_kin(&mut self, date: f64, now: Now) {
+        self.kin.roster.raise(version_at(date), now.wall);
     }
 
     /// Kin that neither needs a link with this node nor is needed by it.
@@ -397,11 +389,8 @@ impl Fabric {
             return;
         }
         out.push(Action::Log { level: log::Level::Warn, text: format!("{node} is dead") });
-        let known = self.catalog.node(self.cluster_id(), node).map(|entry| Candidate::of(entry));
-        let candidate = known.unwrap_or_else(|| Candidate { node: node.clone(), url: node.clone() });
-        if self.kin.last_known.len() < LAST_KNOWN_MAX {
-            self.kin.last_known.insert(node.clone(), candidate);
-        }
+        let lost = self.last_known(node, &self.cluster_id().clone(), now);
+        self.membership.remember([lost]);
         self.kin.roster.bury(node, version, now.mono);
         for link in self.membership.peer(node).map(|p| p.links().collect::<Vec<_>>()).unwrap_or_default() {
             out.push(Action::Close { link, code: CLOSE_GOING_AWAY, reason: "found dead" });
@@ -414,7 +403,7 @@ impl Fabric {
         let (cluster, ttl) = (self.cluster_id().clone(), self.own.catalog_ttl_seconds);
         let nodes = BTreeSet::from([node.clone()]);
         let gone = self.catalog.replace(&cluster, &nodes, Delta::default(), now.wall, ttl).changed;
-        self.told_by.remove(node);
+        self.told_by.remove(&cluster, node);
         self.routes.border_lost(node, now);
         self.look_around = true;
         if !gone.is_empty() {
@@ -492,7 +481,7 @@ impl Fabric {
 
     /// Whether news of a node came here from another peer that goes on telling.
     fn comes_otherwise(&self, node: &Text, peer: &Text) -> bool {
-        let first = self.told_by.get(node).filter(|first| *first != peer);
+        let first = self.told_by.of(self.cluster_id(), node).filter(|first| **first != **peer);
         first.is_some_and(|first| !self.kin.quiet.contains(first) && self.membership.link_to(first).is_some())
     }
 
@@ -516,10 +505,8 @@ impl Fabric {
         for (node, version) in &states {
             self.kin.roster.learn(node, *version);
             self.kin.swim.clear(node);
-            self.kin.last_known.remove(node);
-            if self.told_by.get(node) != Some(peer) {
-                self.told_by.insert(node.clone(), peer.clone());
-            }
+            self.membership.found(node);
+            self.told_by.add(&cluster, node, peer);
         }
         self.look_around = true;
         if !applied.changed.is_empty() {
@@ -731,8 +718,6 @@ fn pieces(news: &News, count: usize) -> Vec<News> {
 /// Per period and sender; beyond, a member floods.
 const MESSAGES_PER_PERIOD: u32 = 500;
 const MESSAGES_PER_MEMBER: u32 = 20;
-/// Dead nodes that are dialled now and then.
-const LAST_KNOWN_MAX: usize = 64;
 /// In a probe.
 const SUSPECTS_TOLD_MAX: usize = 8;
 /// Kept in mind for so many peers before the old ones are forgotten.

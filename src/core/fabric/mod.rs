@@ -7,9 +7,13 @@
 
 mod authority;
 mod call;
+mod early;
+pub mod explain;
 mod gossip;
 mod kin;
+mod onward;
 mod publish;
+mod restore;
 mod routing;
 mod seen;
 mod server;
@@ -26,6 +30,7 @@ use serde_json::value::RawValue;
 use super::catalog::{
     Catalog, Delta, FunctionEntry, NodeEntry, SKEW_SECONDS_MAX, Scope, Text, TransportEndpoint, unset,
 };
+use super::discovery::Policy;
 use super::error::CallError;
 use super::federation::{self, Federation, LinkFacts};
 use super::link_state::{self, LinkState};
@@ -39,7 +44,9 @@ use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
 use call::Calls;
 use gossip::Announcer;
 use kin::Kin;
+pub use onward::Chosen;
 use publish::Publications;
+pub use restore::Restored;
 pub use trace::{Decision, Trace, TracedRoute};
 
 /// What a node is among others, and its limits.
@@ -83,6 +90,10 @@ pub struct Bridging {
     pub link_state: link_state::Settings,
     /// route.security.key_announce_interval
     pub key_announce_interval: Duration,
+    /// federation.log.attempts: connections of other clusters are logged.
+    pub log_attempts: bool,
+    /// federation.log.warnings: calls of other clusters are logged.
+    pub log_calls: bool,
 }
 
 impl Bridging {
@@ -105,6 +116,8 @@ impl Bridging {
                 ..link_state::Settings::default()
             },
             key_announce_interval: Duration::from_secs(60),
+            log_attempts: true,
+            log_calls: false,
         }
     }
 }
@@ -167,10 +180,10 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
-    /// Nodes that were there when this one ran before, to be dialled now and then like seeds until they are met.
-    LastKnown(Vec<Candidate>),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// What was known before a restart; the first event of a node that remembers.
+    Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
     Expelled(Box<Delta>),
     /// The time of `next_deadline` has come.
@@ -211,6 +224,8 @@ pub enum Action {
     /// To be answered by `LinkOpened` or `DialFailed`.
     Dial {
         url: Text,
+        /// How long it may take, where that differs from peers.connect_timeout.
+        timeout: Option<Duration>,
     },
     /// To be answered by `CallDone`.
     Execute(Box<Execution>),
@@ -274,6 +289,8 @@ pub struct Fabric {
     calls: Calls,
     publications: Publications,
     federation: Federation,
+    /// Which clusters may announce what.
+    admission: Policy,
     routes: Routes,
     trust: Trust,
     link_state: LinkState,
@@ -281,16 +298,19 @@ pub struct Fabric {
     next_keys: Duration,
     /// What the transport knows of each link.
     facts: BTreeMap<LinkId, LinkFacts>,
-    /// Links that count against the connections of their cluster.
-    counted: BTreeMap<LinkId, Text>,
+    /// Links with other clusters, which count against the connections of theirs, and when something came last.
+    counted: BTreeMap<LinkId, (Text, Duration)>,
     /// When a STATUS that is not acknowledged yet was sent.
     asked_at: BTreeMap<LinkId, Duration>,
     /// The clusters that each neighbour cluster has been told a route to.
     exported: BTreeMap<Text, BTreeSet<Text>>,
     waiting_for_route: authority::Waiting,
     kin: Kin,
+    early: early::Early,
     /// For nodes without a link: the peer that told of them last.
-    told_by: BTreeMap<Text, Text>,
+    told_by: way::Tellers,
+    /// That many are remembered before those that the catalog has forgotten are too.
+    tellers_max: usize,
     active_clients: i64,
     /// Messages of peers, as a STATUS tells of them.
     counters: Counters,
@@ -314,6 +334,7 @@ impl Fabric {
             calls: Calls::new(own.calls_max),
             publications: Publications::new(),
             federation: Federation::new(own.bridging.federation.clone()),
+            admission: Policy::default(),
             routes: Routes::new(own.bridging.route.clone(), own.bridging.route_rules.clone()),
             trust: Trust::new(own.bridging.trust.clone(), now),
             link_state: LinkState::new(own.bridging.link_state.clone()),
@@ -324,7 +345,9 @@ impl Fabric {
             exported: BTreeMap::new(),
             waiting_for_route: authority::Waiting::default(),
             kin: Kin::new(&own, now),
-            told_by: BTreeMap::new(),
+            early: early::Early::default(),
+            told_by: way::Tellers::default(),
+            tellers_max: TELLERS_MIN,
             active_clients: 0,
             counters: Counters::default(),
             next_status: now.mono,
@@ -361,8 +384,8 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
-            Event::LastKnown(nodes) => self.remember(nodes),
             Event::Revised(revision) => self.revise(*revision, now, out),
+            Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),
@@ -427,6 +450,12 @@ impl Fabric {
         &self.federation
     }
 
+    /// Namespace policy on entries of other clusters, from now on. What is in the catalog already is for
+    /// [`Event::Expelled`] to take out.
+    pub fn set_admission(&mut self, policy: Policy) {
+        self.admission = policy;
+    }
+
     pub fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -450,13 +479,16 @@ impl Fabric {
         let gone = self.catalog.expire(now.wall);
         if !gone.is_empty() {
             self.look_around = true;
+            let own = self.cluster_id().clone();
             let functions = gone.function_removals.iter().map(|k| (&k.cluster_id, &k.node_id));
             for (cluster, node) in
                 gone.node_removals.iter().map(|k| (&k.cluster_id, &k.node_id)).chain(functions)
             {
                 if self.catalog.node(cluster, node).is_none() {
-                    self.told_by.remove(node);
-                    self.routes.border_lost(node, now);
+                    self.told_by.remove(cluster, node);
+                    if *cluster == own {
+                        self.routes.border_lost(node, now);
+                    }
                 }
             }
             out.push(Action::CatalogChanged(Box::new(gone)));
@@ -476,16 +508,26 @@ impl Fabric {
             }
             let dials = {
                 let known = self.dialable();
-                let candidates = known.iter().map(|n| Candidate::of(n)).chain(self.last_known()).collect();
+                let candidates = known.iter().map(|n| Candidate::of(n)).collect();
                 let roster = &self.kin.roster;
                 let needless = |node: &str| kin::is_needless(roster, node);
                 self.membership.dials(candidates, needless, now)
             };
-            out.extend(dials.into_iter().map(|url| Action::Dial { url }));
+            for url in dials {
+                let terms = self.foreign_cluster_behind(&url).map(|cluster| *self.federation.terms(&cluster));
+                if let Some(terms) = &terms {
+                    self.membership.be_patient(&url, terms.dials_before_backoff);
+                }
+                let timeout = terms.and_then(|t| Duration::try_from_secs_f64(t.connect_seconds_max).ok());
+                out.push(Action::Dial { url, timeout });
+            }
         }
     }
 
     fn message(&mut self, link: LinkId, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        if let Some((_, heard)) = self.counted.get_mut(&link) {
+            *heard = now.mono;
+        }
         let frame = Frame::decode(bytes);
         self.counters.messages_processed += 1;
         match &frame {
@@ -494,19 +536,27 @@ impl Fabric {
             _ => self.counters.other_messages += 1,
         }
         match frame {
-            Ok(Frame::Status(status, u)) => self.status(link, &status, u, now, out),
-            Ok(Frame::Goodbye(goodbye, u)) => self.goodbye(link, &goodbye, u, now, out),
-            Ok(Frame::Gossip(gossip)) => self.gossip(link, &gossip, now, out),
-            Ok(Frame::Message(message)) => self.fabric_message(link, &message, bytes, now, out),
-            Ok(Frame::Answer(answer)) => self.answer(link, &answer, now, out),
-            Ok(Frame::Other(role, u)) => {
+            Ok(frame) => self.frame(link, frame, bytes, now, out),
+            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
+        }
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
+        let is_known = self.membership.speaker(link).is_some();
+        match frame {
+            Frame::Status(status, u) => self.status(link, &status, u, now, out),
+            Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
+            Frame::Gossip(_) | Frame::Message(_) if !is_known => self.early(link, bytes, now, out),
+            Frame::Gossip(gossip) => self.gossip(link, &gossip, now, out),
+            Frame::Message(message) => self.fabric_message(link, &message, bytes, now, out),
+            Frame::Answer(answer) => self.answer(link, &answer, now, out),
+            Frame::Other(role, u) => {
                 let text = format!("Invalid RPC request role: {}", &*role);
                 if !self.membership.is_dialled(link) {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
             }
-            Err(malformed) => self.unreadable(link, bytes, &malformed, out),
         }
     }
 
@@ -537,12 +587,17 @@ impl Fabric {
             keys,
         } = revision;
         self.federation.revise(federation);
+        let plain = LinkFacts::default();
         for (node, peer) in self.membership.connected() {
-            if self.federation.may_meet(&peer.cluster_id, Some(node)).is_err() {
-                let close = |link| Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" };
-                out.extend(peer.links().map(close));
+            for link in peer.links() {
+                let facts = self.facts.get(&link).unwrap_or(&plain);
+                if let Err(refusal) = self.federation.admits(&peer.cluster_id, Some(node), facts) {
+                    refuse(out, refusal.reason, Some(link), refusal.message);
+                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" });
+                }
             }
         }
+        self.forget_forbidden();
         for route in self.routes.revise(route_rules) {
             let text =
                 format!("the route to {} by {} is not let in any more", route.destination, route.advertiser);
@@ -639,6 +694,14 @@ impl Fabric {
         known
     }
 
+    /// The other cluster that an address leads to, as far as that is known.
+    fn foreign_cluster_behind(&self, url: &str) -> Option<Text> {
+        let node = self.membership.node_behind(url)?;
+        let said = self.membership.peer(&node).filter(|p| p.report.is_some()).map(|p| p.cluster_id.clone());
+        let told = || self.catalog.nodes().find(|n| n.node_id == node).map(|n| n.cluster_id.clone());
+        said.or_else(told).filter(|cluster| self.is_foreign(cluster))
+    }
+
     fn is_bridging(&self) -> bool {
         self.federation.settings().mode != federation::Mode::StrictIsolation
     }
@@ -676,8 +739,12 @@ const CLOSE_GOING_AWAY: u16 = 1001;
 const FOREIGN_NODES_DIALLED: usize = 2;
 /// In a large cluster: each look goes through all nodes, and while many come, each message is a reason for one.
 const LOOKS_PER_INTERVAL: u32 = 20;
+/// Who told of which node is looked through when there are more of them.
+const TELLERS_MIN: usize = 1024;
 /// Leases are looked at this much after their end.
 const LEASE_SLACK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
-mod simulation;
+mod clusters;
+#[cfg(test)]
+pub(crate) mod simulation;

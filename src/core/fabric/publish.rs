@@ -5,24 +5,27 @@
 //! publication has been sent, and for whom its receiver is to care: between nodes of this program k subscribers cost k
 //! messages. A publication without that (of a reference node, or of one that knows only us) goes to every subscriber
 //! that it has not visited, once, because nobody can tell whom its sender has told. What has been here before, by its
-//! id, is neither delivered nor passed on.
+//! id, is not delivered again; of what it asks this node to care for, only that is done which no copy has asked before:
+//! ways that part may meet again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
-use super::seen::Seen;
-use super::way::{Hop, Visited};
+use super::seen::{Seen, is_bounded};
+use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::catalog::Kind;
 use crate::core::pubsub::pattern::Pattern;
 use crate::wire::fabric::{Headers, Message, Str, empty_object};
 
 /// Cluster and node of everybody with a subscription that matches, in this order.
-type Audience = Arc<[(Text, Text)]>;
+pub(super) type Audience = Arc<[(Text, Text)]>;
 
 #[derive(Debug)]
 pub(super) struct Publications {
     seen: Seen,
+    /// What was cared for: an id with a node, a cluster, or nothing where it was everybody.
+    cared: Seen,
     /// By topic, as of one version of the subscriptions.
     audiences: BTreeMap<Text, Audience>,
     audiences_version: u64,
@@ -32,9 +35,22 @@ impl Publications {
     pub fn new() -> Publications {
         Publications {
             seen: Seen::new(PUBLICATIONS_REMEMBERED),
+            cared: Seen::new(DUTIES_REMEMBERED),
             audiences: BTreeMap::new(),
             audiences_version: 0,
         }
+    }
+
+    /// What is left to be done for a publication, and notes that it is being done.
+    fn take_on<'a>(&mut self, id: &str, relay: Option<Relay<'a>>) -> Option<Relay<'a>> {
+        let Some(mut relay) = relay else {
+            self.cared.add(id);
+            return None;
+        };
+        let all = self.cared.contains(id);
+        relay.nodes.retain(|node| !all && self.cared.add(&format!("{id}\nnode {}", &**node)));
+        relay.clusters.retain(|cluster| !all && self.cared.add(&format!("{id}\ncluster {}", &**cluster)));
+        Some(relay)
     }
 
     /// Answers are kept until any subscription changes.
@@ -72,13 +88,33 @@ struct Itinerary<'a> {
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Relay<'a> {
+pub(super) struct Relay<'a> {
     /// Subscribers that the sender has no link to.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    nodes: Vec<Str<'a>>,
+    pub nodes: Vec<Str<'a>>,
     /// Clusters with such subscribers.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    clusters: Vec<Str<'a>>,
+    pub clusters: Vec<Str<'a>>,
+}
+
+/// The copies of a publication, by the node that each is sent to.
+#[derive(Debug, Default)]
+pub(super) struct Copies<'t> {
+    pub hops: BTreeMap<Hop, Relay<'t>>,
+    /// Cluster and node of those whom no way leads to.
+    pub lost: Vec<(&'t Text, &'t Text, NoWay)>,
+}
+
+impl<'a> Itinerary<'a> {
+    fn of(message: &Message<'a>) -> Itinerary<'a> {
+        serde_json::from_str(message.headers.metadata.get()).unwrap_or_default()
+    }
+}
+
+impl Relay<'_> {
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.clusters.is_empty()
+    }
 }
 
 impl Fabric {
@@ -136,14 +172,23 @@ impl Fabric {
             let text = format!("{cluster} publishes on {}", &*publication.topic);
             return refuse(out, reason, Some(link), text);
         }
-        if !self.publications.seen.add(&publication.message_id) {
+        let source = message.headers.source_cluster.as_deref().filter(|source| !source.is_empty());
+        if let Some(source) = source.filter(|source| self.may_come_from(cluster, source).is_err()) {
+            let text = format!("{cluster} publishes on {} in the name of {source}", &*publication.topic);
+            return refuse(out, Reason::NotEntitled, Some(link), text);
+        }
+        if !is_bounded(&[&publication.message_id], &[]) {
+            return refuse(out, Reason::BadRequest, Some(link), "a publication whose id is too long");
+        }
+        if self.publications.seen.add(&publication.message_id) {
+            out.push(Action::Deliver {
+                topic: publication.topic.to_text(),
+                message_id: publication.message_id.to_text(),
+                message: bytes.slice_ref(raw.get().as_bytes()),
+            });
+        } else if Itinerary::of(message).relay.is_none_or(|relay| relay.is_empty()) {
             return refuse(out, Reason::MessageRepeated, Some(link), "");
         }
-        out.push(Action::Deliver {
-            topic: publication.topic.to_text(),
-            message_id: publication.message_id.to_text(),
-            message: bytes.slice_ref(raw.get().as_bytes()),
-        });
         let mut next = message.clone();
         match self.next_headers(&mut next.headers) {
             Ok(()) => self.spread(next, self.membership.speaker(link).cloned(), out),
@@ -153,10 +198,11 @@ impl Fabric {
 
     /// Sends a publication to everybody who listens and has not had it; its path ends with this node.
     fn spread(&mut self, message: Message, from: Option<Text>, out: &mut Vec<Action>) {
-        let audience = self.publications.audience(&message.topic, &self.catalog, &self.own.membership);
-        let Itinerary { mut sent_to, relay } =
-            serde_json::from_str(message.headers.metadata.get()).unwrap_or_default();
-        let targets = self.targets(&audience, relay.as_ref(), &message.headers);
+        let audience = self.audience(&message.topic);
+        let Itinerary { mut sent_to, relay } = Itinerary::of(&message);
+        let relay = self.publications.take_on(&message.message_id, relay);
+        let clusters: Vec<Text> = message.headers.federation_path.iter().map(Str::to_text).collect();
+        let targets = self.targets(&audience, relay.as_ref(), &clusters);
         if targets.is_empty() {
             return;
         }
@@ -164,30 +210,16 @@ impl Fabric {
             let text = format!("{}: publications stay at home (fabric.routing = false)", &*message.topic);
             return refuse(out, Reason::RoutingOff, None, text);
         }
-        let mut done: Vec<&str> = message.headers.routing_path.iter().map(|n| &**n).collect();
+        let mut passed: Vec<&str> = message.headers.routing_path.iter().map(|n| &**n).collect();
+        passed.extend(from.as_deref());
+        // Who was sent a copy has it, and may still be the way to others.
+        let mut done = passed.clone();
         done.extend(sent_to.iter().map(|n| &**n));
-        done.extend(from.as_deref());
-        let clusters: Vec<Text> = message.headers.federation_path.iter().map(Str::to_text).collect();
-        let visited = Visited { nodes: &done, clusters: &clusters, from_own_cluster: from.is_some() };
-        let mut hops: BTreeMap<Hop, Relay> = BTreeMap::new();
-        let mut served: BTreeSet<&str> = BTreeSet::new();
-        for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
-            if let Some(link) = self.membership.link_to(node) {
-                hops.entry((node.clone(), link)).or_default();
-                continue;
-            }
-            let foreign = self.is_foreign(cluster);
-            if foreign && !served.insert(cluster) {
-                continue;
-            }
-            match self.way_to(cluster, node, visited) {
-                Ok(hop) if foreign => hops.entry(hop).or_default().clusters.push(Str::from(cluster)),
-                Ok(hop) => hops.entry(hop).or_default().nodes.push(Str::from(node)),
-                Err(no_way) => {
-                    let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());
-                    refuse(out, no_way.reason(), None, text);
-                }
-            }
+        let visited = Visited { nodes: &passed, clusters: &clusters, from_own_cluster: from.is_some() };
+        let Copies { hops, lost } = self.copies(&targets, &done, visited, Fabric::way_to);
+        for (cluster, node, no_way) in lost {
+            let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());
+            refuse(out, no_way.reason(), None, text);
         }
         let new: Vec<Str> = hops.keys().map(|(node, _)| Str::from(node)).collect();
         sent_to.extend(new);
@@ -200,7 +232,7 @@ impl Fabric {
                 next.encode()
             };
             // All who have nobody to care for get the same bytes.
-            let bytes = match relay.nodes.is_empty() && relay.clusters.is_empty() {
+            let bytes = match relay.is_empty() {
                 true => plain.get_or_insert_with(encode).clone(),
                 false => encode(),
             };
@@ -208,11 +240,49 @@ impl Fabric {
         }
     }
 
+    /// Which nodes get a copy, and for whom each is to care; those of `done` have theirs.
+    pub(super) fn copies<'t>(
+        &mut self,
+        targets: &'t [(Text, Text)],
+        done: &[&str],
+        visited: Visited,
+        mut way: impl FnMut(&mut Fabric, &str, &str, Visited) -> Result<Hop, NoWay>,
+    ) -> Copies<'t> {
+        let mut copies = Copies::default();
+        let mut served: BTreeSet<&str> = BTreeSet::new();
+        for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
+            if let Some(link) = self.linked(cluster, node) {
+                copies.hops.entry((node.clone(), link)).or_default();
+                continue;
+            }
+            let foreign = self.is_foreign(cluster);
+            if foreign && !served.insert(cluster) {
+                continue;
+            }
+            match way(self, cluster, node, visited) {
+                Ok(hop) if foreign => copies.hops.entry(hop).or_default().clusters.push(Str::from(cluster)),
+                Ok(hop) => copies.hops.entry(hop).or_default().nodes.push(Str::from(node)),
+                Err(no_way) => copies.lost.push((cluster, node, no_way)),
+            }
+        }
+        copies
+    }
+
+    /// Everybody else who listens to a topic.
+    pub(super) fn audience(&mut self, topic: &str) -> Audience {
+        self.publications.audience(topic, &self.catalog, &self.own.membership)
+    }
+
     /// Subscribers that this node is to send a publication to.
-    fn targets(&self, audience: &Audience, relay: Option<&Relay>, headers: &Headers) -> Vec<(Text, Text)> {
+    pub(super) fn targets(
+        &self,
+        audience: &Audience,
+        relay: Option<&Relay>,
+        passed: &[Text],
+    ) -> Vec<(Text, Text)> {
         let own = self.cluster_id();
         let bridging = self.is_bridging();
-        let passed = |cluster: &Text| headers.federation_path.iter().any(|c| **c == **cluster);
+        let passed = |cluster: &Text| passed.contains(cluster);
         let wanted = |(cluster, node): &&(Text, Text)| {
             if cluster != own && (!bridging || passed(cluster)) {
                 return false;
@@ -243,5 +313,6 @@ fn with_itinerary(metadata: &RawValue, sent_to: &[Str], relay: &Relay) -> Box<Ra
 }
 
 const PUBLICATIONS_REMEMBERED: usize = 10_000;
+const DUTIES_REMEMBERED: usize = 20_000;
 /// Topics whose audience is remembered.
 const AUDIENCES_MAX: usize = 1000;

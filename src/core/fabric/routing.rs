@@ -10,10 +10,10 @@ use serde_json::value::to_raw_value;
 use super::gossip::Listener;
 use super::*;
 use crate::core::link_state::Mode;
-use crate::core::route::{Hearer, Link, Told, Via};
+use crate::core::route::{Change, Hearer, Link, Told, Via};
 use crate::wire::fabric::Gossip;
 use crate::wire::fabric::link_state::LinkStateUpdate;
-use crate::wire::fabric::route::{RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
+use crate::wire::fabric::route::{Path, RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
 
 impl Fabric {
     pub(super) fn route_advertisement(
@@ -27,11 +27,9 @@ impl Fabric {
         let read = readable(link, gossip, |raw| RouteAnnouncement::decode(raw, now.wall), out);
         let Some(announcement) = read else { return };
         let destination = announcement.destination.cluster_id.clone();
-        let Some((via, cluster)) = self.route_source(link, gossip, &destination) else { return };
-        if announcement.advertiser != cluster {
-            let text = format!("{peer} passes on what {} announces", announcement.advertiser);
-            return refuse(out, Reason::RouteNotFromNeighbour, Some(link), text);
-        }
+        let advertiser = (&announcement.advertiser, "announces");
+        let source = self.route_source(link, peer, gossip, &destination, advertiser, out);
+        let Some((via, cluster)) = source else { return };
         let judged = self.judge(&cluster, &announcement.canonical(), &announcement.seal, now);
         let metrics = self.link_metrics(link);
         let taken =
@@ -45,6 +43,9 @@ impl Fabric {
                 }
                 self.pass_route_on(link, peer, &cluster, gossip, now, out);
                 self.tell_routes(now, out);
+                if taken.change != Change::Prolonged && self.is_link_of_ours(&cluster, &announcement.path) {
+                    self.tell_links(now, out);
+                }
                 self.take_what_waited(link, &cluster, &destination, now, out);
             }
             Err(reason) => {
@@ -67,16 +68,17 @@ impl Fabric {
         let read = readable(link, gossip, |raw| RouteWithdrawal::decode(raw, now.wall), out);
         let Some(withdrawal) = read else { return };
         let destination = withdrawal.destination.cluster_id.clone();
-        let Some((via, cluster)) = self.route_source(link, gossip, &destination) else { return };
-        if withdrawal.advertiser != cluster {
-            let text = format!("{peer} passes on what {} withdraws", withdrawal.advertiser);
-            return refuse(out, Reason::RouteNotFromNeighbour, Some(link), text);
-        }
+        let advertiser = (&withdrawal.advertiser, "withdraws");
+        let source = self.route_source(link, peer, gossip, &destination, advertiser, out);
+        let Some((via, cluster)) = source else { return };
         let judged = self.judge(&cluster, &withdrawal.canonical(), &withdrawal.seal, now);
         match judged.and_then(|_| self.routes.withdrawn(&via, &withdrawal, now)) {
             Ok(_) => {
                 self.pass_route_on(link, peer, &cluster, gossip, now, out);
                 self.tell_routes(now, out);
+                if self.is_link_of_ours(&cluster, &withdrawal.path) {
+                    self.tell_links(now, out);
+                }
             }
             Err(reason) => {
                 let text = format!("the withdrawal of a route to {destination} of {cluster} from {peer}");
@@ -201,13 +203,17 @@ impl Fabric {
 
     /// Tells everybody what is new of the routes, each neighbour what it may know.
     pub(super) fn tell_routes(&mut self, now: Now, out: &mut Vec<Action>) {
-        for (hearer, told) in self.routes.updates(now) {
+        let updates = self.routes.updates(now);
+        if updates.is_empty() {
+            return;
+        }
+        let all = self.listeners(&[], now);
+        for (hearer, told) in updates {
             let cluster = match &hearer {
                 Hearer::Cluster(cluster) => cluster.clone(),
                 Hearer::OwnCluster => self.cluster_id().clone(),
             };
-            let mut to = self.listeners(&[], now);
-            to.retain(|listener| listener.cluster == cluster);
+            let to: Vec<Listener> = all.iter().filter(|l| l.cluster == cluster).cloned().collect();
             self.say_routes(&cluster, told, &to, now, out);
         }
     }
@@ -317,13 +323,19 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) {
         let Some(peer) = self.membership.speaker(link).cloned() else { return };
-        let Some(mut delta) = self.waiting_for_route.take(speaker, cluster) else { return };
-        self.refuse_unentitled((speaker, &peer), &mut delta, link, now, out);
-        self.refuse_unspeakable(&mut delta, Some(link), out);
-        if let Some(changed) = self.take_in(delta, &peer, &peer, link, now, out) {
-            let to = self.listeners(&[&peer], now);
-            self.say(changed, "", true, &to, now, out);
+        for mut delta in self.waiting_for_route.take(speaker, cluster) {
+            self.refuse_unentitled((speaker, &peer), &mut delta, link, now, out);
+            self.refuse_unspeakable(&mut delta, Some(link), out);
+            if let Some(changed) = self.take_in(delta, &peer, &peer, link, now, out) {
+                let to = self.listeners(&[&peer], now);
+                self.say(changed, "", true, &to, now, out);
+            }
         }
+    }
+
+    /// Whether a route that a node of `cluster` speaks of is a link between ours and a neighbour.
+    fn is_link_of_ours(&self, cluster: &str, path: &Path) -> bool {
+        !self.is_foreign(cluster) && path.hops.len() == 2
     }
 
     fn judge(
@@ -340,15 +352,33 @@ impl Fabric {
     }
 
     /// Where a route on this link is from, and the cluster that must have made it. `None` for what members of our
-    /// cluster say of the cluster itself: the reference does, and everybody knows.
-    fn route_source(&self, link: LinkId, gossip: &Gossip, destination: &str) -> Option<(Via, Text)> {
+    /// cluster say of the cluster itself: the reference does, and everybody knows. `None` with a refusal where another
+    /// cluster is the one that `says` it.
+    fn route_source(
+        &self,
+        link: LinkId,
+        peer: &Text,
+        gossip: &Gossip,
+        destination: &str,
+        (advertiser, says): (&Text, &str),
+        out: &mut Vec<Action>,
+    ) -> Option<(Via, Text)> {
         let cluster = self.membership.cluster_of(link)?.clone();
-        if self.is_foreign(&cluster) {
-            return Some((Via::Neighbour { cluster: cluster.clone() }, cluster));
+        let via = if self.is_foreign(&cluster) {
+            Via::Neighbour { cluster: cluster.clone() }
+        } else {
+            let node = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
+            if *destination == *cluster || node == *self.node_id() {
+                return None;
+            }
+            Via::Border { node }
+        };
+        if *advertiser != cluster {
+            let text = format!("{peer} passes on what {advertiser} {says}");
+            refuse(out, Reason::RouteNotFromNeighbour, Some(link), text);
+            return None;
         }
-        let node = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
-        let said_before = *destination == *cluster || node == *self.node_id();
-        (!said_before).then_some((Via::Border { node }, cluster))
+        Some((via, cluster))
     }
 
     fn hearer(&self, cluster: &Text) -> Hearer {

@@ -17,7 +17,11 @@ impl Seen {
         Seen { names: BTreeSet::new(), order: VecDeque::new(), max }
     }
 
-    /// Remembers a name; false if it was known.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Remembers a name; false if it was known. What is longer than [`NAME_BYTES_MAX`] is to be refused before.
     pub fn add(&mut self, name: &str) -> bool {
         if self.names.contains(name) {
             return false;
@@ -32,6 +36,19 @@ impl Seen {
         self.order.push_back(name);
         true
     }
+}
+
+/// Names of nodes, clusters and messages, and what is asked for by one: nobody has longer ones, and what remembers them
+/// would grow with them.
+pub(super) const NAME_BYTES_MAX: usize = 1024;
+/// Nodes or clusters on the path of one message; more than any hop budget allows.
+pub(super) const PATH_MAX: usize = 256;
+
+/// Whether the names of a message and its paths are of a size that can be kept.
+pub(super) fn is_bounded<'n>(names: &[&str], paths: &[&'n [crate::wire::fabric::Str<'n>]]) -> bool {
+    let fits = |name: &str| name.len() <= NAME_BYTES_MAX;
+    names.iter().all(|name| fits(name))
+        && paths.iter().all(|path| path.len() <= PATH_MAX && path.iter().all(|name| fits(name)))
 }
 
 #[cfg(test)]

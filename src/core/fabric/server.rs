@@ -27,11 +27,16 @@ impl Fabric {
         }
         let own_cluster = &self.own.membership.cluster_id;
         let catalog = &self.catalog;
-        let knows = |node: &str| catalog.node(own_cluster, node).is_some();
+        // Only members of this cluster are believed before their STATUS, and none with the certificate of another.
+        let federation = &self.federation;
+        let knows = |node: &str, is_peer: bool| {
+            (is_peer || catalog.node(own_cluster, node).is_some())
+                && federation.admits(own_cluster, Some(node), &facts).is_ok()
+        };
         self.look_around = true;
         let we_dialled = dialled.is_some();
-        self.facts.insert(link, facts);
         let arrival = self.membership.opened(link, dialled, knows, now);
+        self.facts.insert(link, facts);
         if we_dialled {
             self.say_status(link, now, out);
         }
@@ -44,8 +49,9 @@ impl Fabric {
         self.look_around = true;
         let cluster = self.membership.cluster_of(link).cloned();
         self.facts.remove(&link);
+        self.drop_early(link, out);
         self.asked_at.remove(&link);
-        if let Some(cluster) = self.counted.remove(&link) {
+        if let Some((cluster, _)) = self.counted.remove(&link) {
             self.federation.closed(&cluster);
         }
         let lost = self.membership.closed(link, now, &mut self.chance).filter(|lost| lost.last);
@@ -53,6 +59,12 @@ impl Fabric {
             let text = format!("no link to {} is left", lost.node);
             out.push(Action::Log { level: log::Level::Info, text });
             self.missed_kin(&lost.node, now, out);
+            // Of kin their own judge whether they are gone.
+            if let Some(cluster) = cluster.as_ref().filter(|_| !self.is_kin(&lost.node)) {
+                let peer = self.last_known(&lost.node, cluster, now);
+                self.membership.remember([peer]);
+                self.forget_forbidden();
+            }
         }
         self.fail_calls_over(link, now, out);
         if let Some(cluster) = cluster.filter(|_| lost.is_some()) {
@@ -64,6 +76,14 @@ impl Fabric {
         let dialled = self.membership.is_dialled(link);
         if self.stopping {
             return;
+        }
+        let is_foreign = self.is_foreign(&status.cluster_id);
+        let is_first = is_foreign && !self.counted.contains_key(&link);
+        if is_first && self.own.bridging.log_attempts {
+            let (node, cluster) = (&*status.server_url, &*status.cluster_id);
+            let bridge = self.federation.bridge(cluster).map(|b| format!(" over {}", b.name));
+            let text = format!("{node} of the cluster {cluster} connects{}", bridge.unwrap_or_default());
+            out.push(Action::Log { level: log::Level::Info, text });
         }
         match self.admitted(link, status, now) {
             Ok(arrival) => {
@@ -77,12 +97,14 @@ impl Fabric {
                     out.push(Action::Send { link, bytes: Answer::accepted("STATUS", u) });
                 }
                 self.arrived(link, &arrival, now, out);
+                self.take_early(link, now, out);
             }
             Err(refusal) => {
                 if dialled {
                     self.membership.turned_away(link);
                 }
                 if refusal.closes {
+                    self.turn_away_early(link, out);
                     // Nothing that is still on its way is believed.
                     let cluster = self.membership.cluster_of(link).cloned();
                     self.membership.disown(link, now);
@@ -97,6 +119,13 @@ impl Fabric {
 
     /// The federation policy on a STATUS, on whichever side dialled, and what membership makes of it.
     fn admitted(&mut self, link: LinkId, status: &Status, now: Now) -> Result<Arrival, Refusal> {
+        if self.is_taken(status) {
+            let message = format!(
+                "Connection rejected: {} is a node of another cluster than '{}'.",
+                &*status.server_url, &*status.cluster_id
+            );
+            return Err(Refusal { reason: Reason::NotEntitled, message, closes: true });
+        }
         let plain = LinkFacts::default();
         let facts = self.facts.get(&link).unwrap_or(&plain);
         let (federation, counted) = (&mut self.federation, &mut self.counted);
@@ -104,18 +133,29 @@ impl Fabric {
             let closing =
                 |reason: Reason, message: String| membership::Refusal { reason, message, closes: true };
             federation.admits(cluster, Some(node), facts).map_err(|r| closing(r.reason, r.message))?;
-            if let Entry::Vacant(uncounted) = counted.entry(link) {
+            if !federation.is_own(cluster)
+                && let Entry::Vacant(uncounted) = counted.entry(link)
+            {
                 let cluster = Text::from(cluster);
                 federation.opened(&cluster).map_err(|reason| {
                     let message = "Connection rejected: too many connections of this cluster \
                                    (federation.security.max_connections_per_cluster).";
                     closing(reason, message.to_owned())
                 })?;
-                uncounted.insert(cluster);
+                uncounted.insert((cluster, now.mono));
             }
             Ok(())
         };
         self.membership.status(link, status, admits, now)
+    }
+
+    /// Whether a STATUS of another cluster names a node of ours, or one that is linked with us as a node of a third.
+    fn is_taken(&self, status: &Status) -> bool {
+        let (node, cluster) = (&*status.server_url, &*status.cluster_id);
+        let linked_elsewhere = self.membership.peer(node).is_some_and(|peer| {
+            peer.report.is_some() && peer.links().next().is_some() && *peer.cluster_id != *cluster
+        });
+        self.is_foreign(cluster) && (linked_elsewhere || self.catalog.node(self.cluster_id(), node).is_some())
     }
 
     pub(super) fn goodbye(
@@ -138,8 +178,8 @@ impl Fabric {
                     self.fail_calls_over(link, now, out);
                     out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "goodbye" });
                 }
-                self.withdraw_node(&departed.node, now, out);
                 if let Some(cluster) = cluster {
+                    self.withdraw_node(&cluster, &departed.node, now, out);
                     self.peer_lost(&cluster, now, out);
                 }
                 self.look_around = true;
@@ -162,7 +202,11 @@ impl Fabric {
             if let Some(at) = self.asked_at.remove(&link) {
                 self.membership.measured(link, now.mono.saturating_sub(at));
             }
-            if let Some(arrival) = self.membership.acknowledged(link) {
+            let plain = LinkFacts::default();
+            let facts = self.facts.get(&link).unwrap_or(&plain);
+            let own_cluster = &self.own.membership.cluster_id;
+            let admits = |node: &str| self.federation.admits(own_cluster, Some(node), facts).is_ok();
+            if let Some(arrival) = self.membership.acknowledged(link, admits) {
                 self.arrived(link, &arrival, now, out);
             }
         }
@@ -170,6 +214,7 @@ impl Fabric {
 
     /// One STATUS for all links; kin need it less often.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.end_silent_links(now, out);
         let bytes = self.own_status(now);
         let to_kin = self.kin.status_due(self.active_clients, gossip_interval(&self.own), now);
         let mut to: Vec<LinkId> = Vec::new();
@@ -183,6 +228,19 @@ impl Fabric {
         for link in to {
             self.asked_at.entry(link).or_insert(now.mono);
             out.push(Action::Send { link, bytes: bytes.clone() });
+        }
+    }
+
+    /// Ends links with other clusters over which nothing has come for as long as federation allows.
+    fn end_silent_links(&mut self, now: Now, out: &mut Vec<Action>) {
+        for (link, (cluster, heard)) in &self.counted {
+            let max = self.federation.terms(cluster).silence_seconds_max;
+            let silent = now.mono.saturating_sub(*heard).as_secs_f64();
+            if silent > max {
+                let text = format!("nothing came from {cluster} for {silent:.0} s");
+                refuse(out, Reason::PeerSilent, Some(*link), text);
+                out.push(Action::Close { link: *link, code: CLOSE_NORMAL, reason: "silent" });
+            }
         }
     }
 

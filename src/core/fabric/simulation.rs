@@ -85,7 +85,7 @@ impl World {
                     self.flight.push_back((to, Event::LinkClosed { link: other }));
                 }
             }
-            Action::Dial { url } => {
+            Action::Dial { url, .. } => {
                 let to = self.nodes.iter().position(|m| m.url == url && m.listens && m.fabric.is_some());
                 match to {
                     Some(to) => self.connect(n, to, url),
@@ -226,11 +226,12 @@ impl World {
     }
 }
 
-fn url(n: usize) -> Text {
+pub(super) fn url(n: usize) -> Text {
     format!("ws://node-{n}:{}", 9000 + n).into()
 }
 
-fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
+/// Of a node of the cluster c1 that holds no links with other clusters.
+pub(crate) fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     Settings {
         membership: membership::Settings {
             node_id: url(n),
@@ -261,7 +262,7 @@ fn settings(n: usize, instance: &str, seeds: &[usize]) -> Settings {
     }
 }
 
-fn function(name: &str) -> FunctionEntry {
+pub(super) fn function(name: &str) -> FunctionEntry {
     let identity = Identity {
         name: name.into(),
         function_id: name.into(),
@@ -645,3 +646,5 @@ fn the_same_seed_makes_the_same_run() {
     };
     assert_eq!(trace(), trace());
 }
+
+mod explanations;

@@ -35,6 +35,12 @@ impl NoWay {
         }
     }
 
+    pub fn of_word(word: &str) -> Option<NoWay> {
+        use NoWay::*;
+        let all = [LoopDetected, HopBudgetExhausted, NoFabricPath, NoPeerForNextHop];
+        all.into_iter().find(|no_way| no_way.word() == word)
+    }
+
     pub fn reason(self) -> Reason {
         match self {
             NoWay::LoopDetected => Reason::RouteLoop,
@@ -44,51 +50,114 @@ impl NoWay {
     }
 }
 
+/// What led to a hop.
+#[derive(Debug)]
+pub(super) enum By<'a> {
+    /// A link to the very node.
+    Link,
+    /// Within the own cluster, the peer that told of the node.
+    OwnCluster,
+    LinkState(&'a NextHop),
+    Route(&'a Route),
+    /// No route is known, but a node of that cluster is linked.
+    Neighbour,
+}
+
 /// A node to send to and the link to it.
 pub(super) type Hop = (Text, LinkId);
+
+/// Who told of a node last, by its cluster and itself: a node id says nothing outside of its cluster.
+#[derive(Debug, Default)]
+pub(super) struct Tellers {
+    peers: BTreeMap<Text, BTreeMap<Text, Text>>,
+    count: usize,
+}
+
+impl Tellers {
+    pub fn of(&self, cluster: &str, node: &str) -> Option<&str> {
+        self.peers.get(cluster)?.get(node).map(|peer| &**peer)
+    }
+
+    pub fn add(&mut self, cluster: &Text, node: &Text, peer: &Text) {
+        if self.of(cluster, node) == Some(peer) {
+            return;
+        }
+        let nodes = self.peers.entry(cluster.clone()).or_default();
+        self.count += usize::from(nodes.insert(node.clone(), peer.clone()).is_none());
+    }
+
+    pub fn remove(&mut self, cluster: &str, node: &str) {
+        let Some(nodes) = self.peers.get_mut(cluster) else { return };
+        self.count -= usize::from(nodes.remove(node).is_some());
+        if nodes.is_empty() {
+            self.peers.remove(cluster);
+        }
+    }
+
+    /// Forgets nodes for which `is_known` does not hold.
+    pub fn retain(&mut self, is_known: impl Fn(&Text, &Text) -> bool) {
+        self.peers.retain(|cluster, nodes| {
+            nodes.retain(|node, _| is_known(cluster, node));
+            !nodes.is_empty()
+        });
+        self.count = self.peers.values().map(BTreeMap::len).sum();
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+}
 
 impl Fabric {
     /// Whether a message for `node` can be sent at all.
     pub fn reaches(&self, cluster: &str, node: &str) -> bool {
         let anywhere = Visited::default();
-        if self.membership.link_to(node).is_some() {
+        if self.linked(cluster, node).is_some() {
             return true;
         }
         if *cluster == **self.cluster_id() {
             return self.hop_within(node, anywhere).is_some();
         }
-        let by_routes = || self.by_routes(cluster, node, anywhere).is_ok();
-        let by_links = || self.link_state.reaches(cluster);
-        self.is_bridging() && (self.gateway(cluster, node, anywhere).is_some() || by_links() || by_routes())
+        let mode = self.link_state.mode();
+        let by_routes = || mode != Mode::Only && self.by_routes(cluster, node, anywhere).is_ok();
+        let by_links = || mode != Mode::Disabled && self.link_state.reaches(cluster);
+        self.is_bridging()
+            && (self.gateway(cluster, (cluster, node), anywhere).is_some() || by_links() || by_routes())
     }
 
     /// The next hop of a message for `node` of `cluster`; `node` may be empty where any of that cluster will do.
     pub(super) fn way_to(&mut self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
-        self.way(cluster, node, visited, LinkState::next)
+        self.way(cluster, node, visited, LinkState::next, &mut |_| ())
     }
 
-    /// The same as an answer to a question: who comes after it goes where he would have gone.
+    /// The same as an answer to a question, with what led there: who comes after it goes where he would have gone.
     pub(super) fn way_without_turn(
         &mut self,
         cluster: &str,
         node: &str,
         visited: Visited,
+        note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
-        self.way(cluster, node, visited, LinkState::peek)
+        self.way(cluster, node, visited, LinkState::peek, note)
     }
 
+    /// `note` hears what led to the hop, once, where there is one.
     fn way(
         &mut self,
         cluster: &str,
         node: &str,
         visited: Visited,
         next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+        note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
-        if let Some(link) = self.membership.link_to(node).filter(|_| !visited.nodes.contains(&node)) {
+        if let Some(link) = self.linked(cluster, node).filter(|_| !visited.nodes.contains(&node)) {
+            note(By::Link);
             return Ok((node.into(), link));
         }
         if *cluster == **self.cluster_id() {
-            return self.hop_within(node, visited).ok_or(NoWay::NoPeerForNextHop);
+            let hop = self.hop_within(node, visited).ok_or(NoWay::NoPeerForNextHop)?;
+            note(By::OwnCluster);
+            return Ok(hop);
         }
         if visited.clusters.iter().any(|c| **c == *cluster) {
             return Err(NoWay::LoopDetected);
@@ -96,12 +165,14 @@ impl Fabric {
         let mode = self.link_state.mode();
         let hops_max = u32::try_from(self.own.hops_max).unwrap_or(u32::MAX);
         if mode != Mode::Disabled
-            && let Some(NextHop { cluster: next, .. }) =
+            && let Some(next) =
                 next_by_links(&mut self.link_state, &cluster.into(), visited.clusters, hops_max)
         {
             // A way that leads nowhere here is one that its neighbours still speak of: the others are tried.
-            let hop = self.gateway(&next, node, visited).or_else(|| self.border_to(&next, visited));
+            let border = || self.border_to(&next.cluster, visited);
+            let hop = self.gateway(&next.cluster, (cluster, node), visited).or_else(border);
             if let Some(hop) = hop {
+                note(By::LinkState(&next));
                 return Ok(hop);
             }
         }
@@ -109,26 +180,41 @@ impl Fabric {
             Mode::Only => Err(NoWay::NoFabricPath),
             Mode::Disabled | Mode::Prefer => self.by_routes(cluster, node, visited),
         };
-        by_routes.or_else(|no_way| self.gateway(cluster, node, visited).ok_or(no_way))
+        match by_routes {
+            Ok((hop, route)) => {
+                note(By::Route(route));
+                Ok(hop)
+            }
+            Err(no_way) => {
+                let hop = self.gateway(cluster, (cluster, node), visited).ok_or(no_way)?;
+                note(By::Neighbour);
+                Ok(hop)
+            }
+        }
     }
 
-    fn by_routes(&self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
+    fn by_routes<'s>(
+        &'s self,
+        cluster: &str,
+        node: &str,
+        visited: Visited<'s>,
+    ) -> Result<(Hop, &'s Route), NoWay> {
         let here = self.routes.table().candidates_here(cluster, visited.clusters);
         let all = self.routes.table().candidates(cluster, visited.clusters);
         let first: Vec<&Route> = if visited.from_own_cluster { here.collect() } else { Vec::new() };
         let mut no_way = NoWay::NoFabricPath;
         for route in first.into_iter().chain(all) {
-            match self.hop_of(route, node, visited) {
-                Some(hop) => return Ok(hop),
+            match self.hop_of(route, (cluster, node), visited) {
+                Some(hop) => return Ok((hop, route)),
                 None => no_way = NoWay::NoPeerForNextHop,
             }
         }
         Err(no_way)
     }
 
-    fn hop_of(&self, route: &Route, node: &str, visited: Visited) -> Option<Hop> {
+    fn hop_of(&self, route: &Route, target: (&str, &str), visited: Visited) -> Option<Hop> {
         match &route.via {
-            Via::Neighbour { cluster } => self.gateway(cluster, node, visited),
+            Via::Neighbour { cluster } => self.gateway(cluster, target, visited),
             Via::Border { node } => self.hop_within(node, visited),
         }
     }
@@ -137,14 +223,15 @@ impl Fabric {
     fn border_to(&self, next: &str, visited: Visited) -> Option<Hop> {
         let direct =
             self.routes.table().candidates(next, visited.clusters).filter(|route| route.path.len() == 2);
-        direct.filter_map(|route| self.hop_of(route, "", visited)).next()
+        direct.filter_map(|route| self.hop_of(route, (next, ""), visited)).next()
     }
 
-    /// A peer of `cluster`: the node itself, who told of it, or the nearest.
-    fn gateway(&self, cluster: &str, node: &str, visited: Visited) -> Option<Hop> {
-        let teller = self.told_by.get(node).map(|t| &**t);
+    /// A peer of `cluster` on the way to a node of `target`: that node itself, who told of it, or the nearest.
+    fn gateway(&self, cluster: &str, (target, node): (&str, &str), visited: Visited) -> Option<Hop> {
+        let teller = self.told_by.of(target, node);
         let rank = |(id, peer): &(&Text, &Peer)| {
-            let named = if ***id == *node { 0 } else { 1 + u8::from(teller != Some(&***id)) };
+            let named =
+                if ***id == *node && *target == *cluster { 0 } else { 1 + u8::from(teller != Some(&***id)) };
             (named, peer.latency_ms() as u64)
         };
         let peers = self.membership.connected_of(cluster).filter(|(id, _)| !visited.nodes.contains(&&***id));
@@ -155,10 +242,17 @@ impl Fabric {
     /// Within the own cluster: straight there, the shortest way through the overlay, or to the peer that told of the node
     /// last.
     pub(super) fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
-        let told_by = self.told_by.get(node).map(|t| &**t);
+        let own = self.cluster_id();
+        let told_by = self.told_by.of(own, node);
         let hop = self.kin.first_hop(node).map(|t| &**t);
         let hops =
             [Some(node), hop, told_by].into_iter().flatten().filter(|hop| !visited.nodes.contains(hop));
-        hops.filter_map(|hop| Some((Text::from(hop), self.membership.link_to(hop)?))).next()
+        hops.filter_map(|hop| Some((Text::from(hop), self.linked(own, hop)?))).next()
+    }
+
+    /// The link to a node, where the peer of that name is of that cluster: elsewhere it is another node.
+    pub(super) fn linked(&self, cluster: &str, node: &str) -> Option<LinkId> {
+        self.membership.peer(node).filter(|peer| *peer.cluster_id == *cluster)?;
+        self.membership.link_to(node)
     }
 }

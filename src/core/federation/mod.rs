@@ -285,7 +285,7 @@ impl Federation {
         if self.is_own(cluster) || is_shared { Ok(()) } else { Err(Reason::FunctionNotShared) }
     }
 
-    fn is_own(&self, cluster: &str) -> bool {
+    pub fn is_own(&self, cluster: &str) -> bool {
         *self.settings.cluster_id == *cluster
     }
 }

@@ -31,6 +31,11 @@ impl Announcer {
         Announcer { told, sequence: 0, due: Duration::ZERO }
     }
 
+    /// Goes on with numbers after those of `floor`, the last date of a former life.
+    pub fn resume(&mut self, floor: f64) {
+        self.sequence = self.sequence.max((floor * 1000.0) as i64);
+    }
+
     pub fn due(&self) -> Duration {
         self.due
     }

@@ -215,6 +215,11 @@ impl LinkState {
         self.announcer.updates(&self.settings, &self.links, now)
     }
 
+    /// Goes on with numbers after those of `floor`, the last date of a former life of this node.
+    pub fn resume(&mut self, floor: f64) {
+        self.announcer.resume(floor);
+    }
+
     /// When own updates are due without any change; `None`: never.
     pub fn next_announcement(&self) -> Option<Duration> {
         (self.settings.mode != Mode::Disabled).then(|| self.announcer.due())

@@ -52,6 +52,8 @@ struct Target {
     turned_away: bool,
     /// The address is our own.
     own: bool,
+    /// Failures in a row before the pauses grow.
+    patience: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +190,13 @@ impl Dialling {
         target.retry_later(linked, first, max, now, chance);
     }
 
+    /// So many failures in a row are tried again before the pauses grow.
+    pub fn be_patient(&mut self, url: &str, patience: u32) {
+        if let Some(target) = self.targets.get_mut(url) {
+            target.patience = patience;
+        }
+    }
+
     /// The address leads to this very node: never again.
     pub fn is_own(&mut self, url: &str) {
         if let Some(target) = self.targets.get_mut(url) {
@@ -250,12 +259,13 @@ impl Target {
             not_before: Duration::ZERO,
             turned_away: false,
             own: false,
+            patience: 0,
         }
     }
 
     fn retry_later(&mut self, linked: bool, first: f64, max: f64, now: Now, chance: &mut Chance) {
         self.failures = self.failures.saturating_add(1);
-        let doublings = (self.failures - 1).min(16);
+        let doublings = (self.failures - 1).saturating_sub(self.patience).min(16);
         let (first, max) = match (linked, self.turned_away) {
             (true, _) => (BACK_DELAY, BACK_DELAY_MAX),
             (false, true) => (first * 4.0, max.max(REFUSED_DELAY_MAX)),

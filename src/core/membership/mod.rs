@@ -13,7 +13,7 @@ mod peer;
 mod roster;
 mod swim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
@@ -58,6 +58,18 @@ pub struct Membership {
     peers: BTreeMap<Text, Peer>,
     departures: Departures,
     dialling: Dialling,
+    /// By their ids; dialled until they are met by other ways or say goodbye.
+    remembered: BTreeMap<Text, LastKnown>,
+}
+
+/// A peer that was lost, or known before a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastKnown {
+    pub node: Text,
+    pub url: Text,
+    pub cluster_id: Text,
+    /// Seconds since 1970.
+    pub seen_at: f64,
 }
 
 #[derive(Debug)]
@@ -109,6 +121,12 @@ pub struct Departed {
     pub links: Vec<LinkId>,
 }
 
+impl LastKnown {
+    fn candidate(&self) -> Candidate {
+        Candidate { node: self.node.clone(), url: self.url.clone() }
+    }
+}
+
 impl Membership {
     pub fn new(own: Settings) -> Membership {
         Membership {
@@ -116,22 +134,54 @@ impl Membership {
             peers: BTreeMap::new(),
             departures: Departures::new(own.goodbye_grace_seconds),
             dialling: Dialling::new(&own),
+            remembered: BTreeMap::new(),
             own,
         }
     }
 
-    /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id), the link leads there
-    /// from the start.
+    /// Looks for these until they are found. Where there are too many, those seen last are looked for.
+    pub fn remember(&mut self, peers: impl IntoIterator<Item = LastKnown>) {
+        for peer in peers.into_iter().filter(|peer| peer.node != self.own.node_id) {
+            self.remembered.insert(peer.node.clone(), peer);
+        }
+        while self.remembered.len() > REMEMBERED_MAX {
+            let oldest = self.remembered.values().min_by(|a, b| a.seen_at.total_cmp(&b.seen_at));
+            let Some(oldest) = oldest.map(|peer| peer.node.clone()) else { break };
+            self.remembered.remove(&oldest);
+        }
+    }
+
+    /// Those that are looked for.
+    pub fn remembered(&self) -> impl Iterator<Item = &LastKnown> {
+        self.remembered.values()
+    }
+
+    /// Goes on looking only for those of whom `may` says so.
+    pub fn forget_unless(&mut self, mut may: impl FnMut(&LastKnown) -> bool) {
+        self.remembered.retain(|_, peer| may(peer));
+    }
+
+    /// A node was found again, or has left.
+    pub fn found(&mut self, node: &str) {
+        self.remembered.remove(node);
+    }
+
+    /// A link is open. Where this node dialled a member it knows (`knows` says so of a node id, and whether it is or was
+    /// a peer of the own cluster), the link leads there from the start.
     pub fn opened(
         &mut self,
         link: LinkId,
         dialled: Option<Text>,
-        knows: impl Fn(&str) -> bool,
+        knows: impl Fn(&str, bool) -> bool,
         now: Now,
     ) -> Option<Arrival> {
         let node = dialled.as_ref().map(|url| self.dialling.opened(url, link, now));
         self.links.insert(link, Link { dialled, node: None, instance: None, opened_at: now.mono });
-        let node = node.filter(|n| *n != self.own.node_id && (self.peers.contains_key(n) || knows(n)))?;
+        let node = node.filter(|n| {
+            let peer = self.peers.get(n);
+            let elsewhere = peer.is_some_and(|p| p.cluster_id != self.own.cluster_id);
+            *n != self.own.node_id && !elsewhere && knows(n, peer.is_some())
+        })?;
         Some(self.bind(link, node))
     }
 
@@ -204,9 +254,14 @@ impl Membership {
     }
 
     /// The other end of a dialled link acknowledged our STATUS: it is who we dialled, if it has not said otherwise.
-    pub fn acknowledged(&mut self, link: LinkId) -> Option<Arrival> {
+    /// `admits` is the policy on such a member of the own cluster; those of others must say who they are.
+    pub fn acknowledged(&mut self, link: LinkId, admits: impl Fn(&str) -> bool) -> Option<Arrival> {
         let known = self.links.get(&link)?;
         let node = known.dialled.clone().filter(|n| *n != self.own.node_id && known.node.is_none())?;
+        let elsewhere = self.peers.get(&node).is_some_and(|p| p.cluster_id != self.own.cluster_id);
+        if elsewhere || !admits(&node) {
+            return None;
+        }
         Some(self.bind(link, node))
     }
 
@@ -250,6 +305,7 @@ impl Membership {
             }
         }
         self.dialling.departed(&node);
+        self.remembered.remove(&node);
         Ok(Departed { node, links })
     }
 
@@ -266,12 +322,18 @@ impl Membership {
         lost
     }
 
+    /// How many failures in a row at an address are tried again before the pauses grow.
+    pub fn be_patient(&mut self, url: &str, failures: u32) {
+        self.dialling.be_patient(url, failures);
+    }
+
     pub fn dial_failed(&mut self, url: &str, now: Now, chance: &mut Chance) {
         let linked = self.linked_over(url);
         self.dialling.failed(url, linked, now, chance);
     }
 
-    /// What is to be dialled now: seeds, and `candidates`. No link is wanted with the nodes that are `needless`.
+    /// What is to be dialled now: seeds, `candidates`, and peers of a former life. No link is wanted with the nodes that
+    /// are `needless`.
     pub fn dials(
         &mut self,
         mut candidates: Vec<Candidate>,
@@ -279,6 +341,14 @@ impl Membership {
         now: Now,
     ) -> Vec<Text> {
         candidates.retain(|c| c.node != self.own.node_id);
+        let peers = &self.peers;
+        self.remembered.retain(|node, _| peers.get(node).is_none_or(|peer| peer.links.is_empty()));
+        if !self.remembered.is_empty() {
+            // What the catalog says of a node is younger.
+            let told: BTreeSet<Text> = candidates.iter().map(|c| c.node.clone()).collect();
+            let others = self.remembered.values().filter(|peer| !told.contains(&peer.node));
+            candidates.extend(others.map(LastKnown::candidate));
+        }
         self.forget(&candidates, now);
         let Membership { peers, links, departures, dialling, .. } = self;
         dialling.due(candidates, now, |node, url| {
@@ -455,6 +525,8 @@ impl Refusal {
 const UNKNOWN_LOAD: f64 = 1000.0;
 /// A lost peer that the catalog does not know either is forgotten after this long.
 const FORGET_AFTER: Duration = Duration::from_secs(300);
+/// Of a former life; more is not needed to find a cluster again.
+pub const REMEMBERED_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests;

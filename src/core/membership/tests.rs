@@ -38,7 +38,7 @@ fn seeds_and_known_nodes_are_dialled_a_few_at_a_time() {
     let known = nodes(&["ws://a:1", "ws://b:1", "ws://me:1", "ws://seed:1"]);
     assert_eq!(dials(&mut m, &known, 0.0), [Text::from("ws://seed:1"), "ws://a:1".into()]);
     assert!(dials(&mut m, &known, 1.0).is_empty());
-    m.opened(LinkId(1), Some("ws://a:1".into()), |_| true, at(1.0));
+    m.opened(LinkId(1), Some("ws://a:1".into()), |_, _| true, at(1.0));
     assert_eq!(m.speaker(LinkId(1)).map(|n| &**n), Some("ws://a:1"));
     assert_eq!(dials(&mut m, &known, 1.0), [Text::from("ws://b:1")]);
 }
@@ -47,8 +47,8 @@ fn seeds_and_known_nodes_are_dialled_a_few_at_a_time() {
 fn other_seeds_end_the_links_to_the_old_ones() {
     let mut m = Membership::new(own());
     assert_eq!(dials(&mut m, &[], 0.0).len(), 1);
-    m.opened(LinkId(1), Some("ws://seed:1".into()), |_| true, at(0.0));
-    m.opened(LinkId(2), None, |_| true, at(0.0));
+    m.opened(LinkId(1), Some("ws://seed:1".into()), |_, _| true, at(0.0));
+    m.opened(LinkId(2), None, |_, _| true, at(0.0));
     let both = vec!["ws://new:1".into(), "ws://seed:1".into(), "ws://me:1".into()];
     assert!(m.set_seeds(both,).is_empty());
     assert_eq!(dials(&mut m, &[], 1.0), [Text::from("ws://new:1")]);
@@ -74,7 +74,7 @@ fn failures_slow_down_without_end_and_success_starts_over() {
     assert!(pauses[10..].iter().all(|p| (22.5..=37.5).contains(p)), "{pauses:?}");
     assert!(pauses[20] != pauses[21], "no two nodes in step");
     assert_eq!(dials(&mut m, &[], now).len(), 1);
-    m.opened(LinkId(1), Some("ws://seed:1".into()), |_| false, at(now));
+    m.opened(LinkId(1), Some("ws://seed:1".into()), |_, _| false, at(now));
     m.closed(LinkId(1), at(now + 60.0), &mut chance);
     dials(&mut m, &[], now + 60.0);
     assert!(m.next_dial().unwrap().as_secs_f64() - now - 60.0 <= 1.25);
@@ -84,7 +84,7 @@ fn failures_slow_down_without_end_and_success_starts_over() {
 fn a_peer_over_its_own_link_is_dialled_back_once() {
     let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
     let known = nodes(&["ws://a:1"]);
-    m.opened(LinkId(1), None, |_| false, at(0.0));
+    m.opened(LinkId(1), None, |_, _| false, at(0.0));
     let arrival = m.status(LinkId(1), &hello("ws://a:1", "i1"), anybody, at(0.0)).unwrap();
     assert!(arrival.new_peer && arrival.new_link && arrival.stale.is_empty());
     assert!(dials(&mut m, &known, 0.0).contains(&"ws://a:1".into()));
@@ -100,7 +100,7 @@ fn a_peer_over_its_own_link_is_dialled_back_once() {
 fn a_seed_under_another_name_is_one_node() {
     let mut m = Membership::new(own());
     dials(&mut m, &[], 0.0);
-    assert_eq!(m.opened(LinkId(1), Some("ws://seed:1".into()), |_| false, at(0.0)), None);
+    assert_eq!(m.opened(LinkId(1), Some("ws://seed:1".into()), |_, _| false, at(0.0)), None);
     m.status(LinkId(1), &hello("ws://real:1", "i1"), anybody, at(0.0)).unwrap();
     assert!(dials(&mut m, &nodes(&["ws://real:1"]), 1.0).is_empty());
 }
@@ -109,7 +109,7 @@ fn a_seed_under_another_name_is_one_node() {
 fn a_new_instance_replaces_the_links_of_the_old_one() {
     let mut m = Membership::new(own());
     for (link, instance, seconds) in [(1, "i1", 0.0), (2, "i1", 1.0), (3, "i2", 2.0)] {
-        m.opened(LinkId(link), None, |_| false, at(seconds));
+        m.opened(LinkId(link), None, |_, _| false, at(seconds));
         let arrival = m.status(LinkId(link), &hello("ws://a:1", instance), anybody, at(seconds)).unwrap();
         assert_eq!(arrival.new_peer, link != 2);
         let stale = if link == 3 { vec![LinkId(1), LinkId(2)] } else { Vec::new() };
@@ -121,7 +121,7 @@ fn a_new_instance_replaces_the_links_of_the_old_one() {
 #[test]
 fn a_link_belongs_to_one_node_and_nobody_is_us() {
     let mut m = Membership::new(own());
-    m.opened(LinkId(1), None, |_| false, at(0.0));
+    m.opened(LinkId(1), None, |_, _| false, at(0.0));
     m.status(LinkId(1), &hello("ws://a:1", "i1"), anybody, at(0.0)).unwrap();
     for url in ["ws://b:1", "ws://me:1", ""] {
         let refusal = m.status(LinkId(1), &hello(url, "i1"), anybody, at(0.0)).unwrap_err();
@@ -134,7 +134,7 @@ fn a_link_belongs_to_one_node_and_nobody_is_us() {
 fn load_follows_the_report_its_age_and_the_link() {
     let (mut m, mut chance) = (Membership::new(own()), Chance::new(1));
     assert_eq!(m.load_score("ws://a:1", at(0.0)), 1000.0);
-    m.opened(LinkId(1), None, |_| false, at(0.0));
+    m.opened(LinkId(1), None, |_, _| false, at(0.0));
     let mut status = hello("ws://a:1", "i1");
     status.active_clients = 7;
     m.status(LinkId(1), &status, anybody, at(0.0)).unwrap();
@@ -147,7 +147,7 @@ fn load_follows_the_report_its_age_and_the_link() {
     assert_eq!(m.load_score("ws://a:1", at(5.0)), 1007.0);
     assert_eq!(&*m.states(at(8.0))[0].status, "disconnected");
     assert!(m.states(at(9.5)).is_empty() && m.is_hidden("ws://a:1", at(9.5)));
-    m.opened(LinkId(2), None, |_| false, at(10.0));
+    m.opened(LinkId(2), None, |_, _| false, at(10.0));
     m.status(LinkId(2), &hello("ws://a:1", "i1"), anybody, at(10.0)).unwrap();
     assert_eq!(&*m.states(at(10.0))[0].status, "ok");
 }

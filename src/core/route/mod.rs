@@ -130,6 +130,16 @@ impl Routes {
         Routes { settings, rules, table, sources: BTreeMap::new(), tell: Tell::new() }
     }
 
+    /// Goes on after `date`, and with epochs after those of `floor`, both of a former life of this node.
+    pub fn resume(&mut self, date: f64, floor: f64) {
+        self.tell.resume(date, floor);
+    }
+
+    /// The last date that was given to an announcement.
+    pub fn last_date(&self) -> f64 {
+        self.tell.last_date()
+    }
+
     /// What is held; all questions go there.
     pub fn table(&self) -> &Table {
         &self.table

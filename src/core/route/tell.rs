@@ -91,6 +91,16 @@ impl Tell {
         Tell { hearings: BTreeMap::new(), dates: Dates::default() }
     }
 
+    /// Goes on after `date`, and with epochs after those of `floor`, both of a former life.
+    pub fn resume(&mut self, date: f64, floor: f64) {
+        self.dates.resume(date, floor);
+    }
+
+    /// The last date that was given.
+    pub fn last_date(&self) -> f64 {
+        self.dates.at
+    }
+
     pub fn hearers(&self) -> impl Iterator<Item = &Hearer> {
         self.hearings.keys()
     }
@@ -320,6 +330,11 @@ impl PartialEq for Outward {
 }
 
 impl Dates {
+    fn resume(&mut self, date: f64, floor: f64) {
+        self.at = self.at.max(date);
+        self.epoch = self.epoch.max((floor * EPOCHS_PER_SECOND) as i64);
+    }
+
     fn next(&mut self, now: Now) -> (f64, i64) {
         // After a clock that was far ahead has been set right, dates follow it; neighbours would refuse others.
         let ahead = self.at > now.wall + AHEAD_SECONDS_MAX;

@@ -8,11 +8,13 @@
 
 mod cache;
 mod key;
+mod learned;
 mod registry;
 
 use std::collections::BTreeMap;
 
 pub use key::{PublicKey, Signer};
+pub use learned::LearnedKeys;
 pub use registry::read_registry;
 
 use super::catalog::{SKEW_SECONDS_MAX, Text};
@@ -65,6 +67,8 @@ pub struct Trust {
     clusters: BTreeMap<Text, Keys>,
     verified: Verified,
     replaced: Option<(Signer, f64)>,
+    /// The date of the last announcement of own keys.
+    dated: f64,
 }
 
 #[derive(Debug, Default)]
@@ -257,6 +261,7 @@ impl Trust {
     /// The keys of this cluster for its neighbours, signed with the key that they know longest. `None` without a key.
     pub fn own_keys(&mut self, now: Now) -> Option<RouteKeyAnnouncement> {
         self.replaced.take_if(|(_, until)| *until <= now.wall);
+        let at = self.date(now);
         let signer = self.settings.signer.as_ref()?;
         let record = |signer: &Signer, expires_at| KeyRecord {
             key_id: signer.key_id.clone(),
@@ -270,13 +275,20 @@ impl Trust {
             cluster_id: self.settings.cluster_id.clone(),
             keys,
             primary_key_id: Some(signer.key_id.clone()),
-            advertised_at: now.wall,
+            advertised_at: at,
             ttl_seconds: self.settings.key_ttl_seconds,
             seal: Seal::default(),
         };
         let known = self.replaced.as_ref().map_or(signer, |(old, _)| old);
         announced.seal = known.seal(&announced.canonical());
         Some(announced)
+    }
+
+    fn date(&mut self, now: Now) -> f64 {
+        // After a clock that was far ahead has been set right, dates follow it; neighbours would refuse others.
+        let ahead = self.dated > now.wall + SKEW_SECONDS_MAX;
+        self.dated = if ahead { now.wall } else { now.wall.max(self.dated + DATE_STEP_SECONDS) };
+        self.dated
     }
 
     /// The seal for a message of this cluster; empty without a key.
@@ -369,6 +381,8 @@ impl PartialEq for Known {
     }
 }
 
+/// Larger than the distance of two numbers that tell the time of day.
+const DATE_STEP_SECONDS: f64 = 1e-6;
 /// Configured keys and those of two rotations fit; more is an attack on the processor: each is tried.
 const KEYS_PER_CLUSTER_MAX: usize = 16;
 /// Clusters with keys: more than any neighbourhood has.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::core::reason::REASONS;
 use crate::drive::worker::FunctionHealth;
 use crate::node::hub::{Hub, Sizes};
+use crate::store::Status;
 
 /// One row of the table.
 struct Metric {
@@ -76,6 +77,13 @@ impl Samples<'_> {
         let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
+    /// One value of the store, where there is one.
+    fn put_store(&mut self, view: &View<'_>, value: fn(&Status) -> u64) {
+        if let Some(keeper) = view.hub.keeper() {
+            self.put(value(keeper.status()));
+        }
+    }
+
     /// One value for each declared function.
     fn put_functions(&mut self, view: &View<'_>, value: fn(&FunctionHealth) -> u64) {
         for function in &view.functions {
@@ -129,6 +137,13 @@ metrics! {
     "mpreg_function_calls_total" Counter "calls" "Calls of a function, refused ones included." |view, samples| samples.put_functions(view, |f| f.calls);
     "mpreg_function_failures_total" Counter "calls" "Calls of a function that ended with an error of any kind." |view, samples| samples.put_functions(view, |f| f.failures);
     "mpreg_function_restarts_total" Counter "processes" "Ends and failed starts of the worker processes of a function." |view, samples| samples.put_functions(view, |f| f.restarts);
+    "mpreg_store_disk_bytes" Gauge "bytes" "What the store takes." |view, samples| samples.put_store(view, |s| s.bytes.load(Relaxed));
+    "mpreg_store_queue_bytes" Gauge "bytes" "What waits to be written to the store." |view, samples| samples.put_store(view, |s| s.queue_bytes.load(Relaxed) as u64);
+    "mpreg_store_commits_total" Counter "batches" "Batches that the store took." |view, samples| samples.put_store(view, |s| s.commits.load(Relaxed));
+    "mpreg_store_syncs_total" Counter "syncs" "Syncs of the store; one serves all batches that wait." |view, samples| samples.put_store(view, |s| s.syncs.load(Relaxed));
+    "mpreg_store_failures_total" Counter "failures" "Groups of batches that the store did not take." |view, samples| samples.put_store(view, |s| s.failures.load(Relaxed));
+    "mpreg_store_refused_total" Counter "batches" "Batches that were refused because too much waited." |view, samples| samples.put_store(view, |s| s.refused.load(Relaxed));
+    "mpreg_store_set_aside_total" Counter "records" "Damaged records that were set aside; a store that could not be opened counts as one." |view, samples| samples.put_store(view, |s| s.set_aside.load(Relaxed));
     "mpreg_refusals_total" Counter "events" "What was rejected, dropped, cut short or done in another way than asked, by reason." |view, samples| for meaning in REASONS { samples.put_labelled(&[("reason", meaning.name)], view.hub.counters.of(meaning.reason)) };
 }
 

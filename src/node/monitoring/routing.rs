@@ -1,31 +1,24 @@
 //! The pages about routes: `/routing/trace`, `/routing/table` and `/routing/link-state` (monitoring.md 3.11, 3.12).
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{error, json};
 use crate::core::catalog::Text;
+use crate::core::fabric::Fabric;
+use crate::core::link_state::Mode;
+use crate::core::time::Now;
 use crate::drive::http::{Request, Response};
 use crate::node::hub::{Hub, lock};
 
 /// `/routing/trace?destination=CLUSTER[&avoid=A,B]`
 pub fn trace(hub: &Hub, request: &Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
-    let Some(destination) = parameter(query, "destination").filter(|d| !d.is_empty()) else {
-        return error(hub, StatusCode::BAD_REQUEST, "destination required");
-    };
-    let avoid = parameter(query, "avoid").unwrap_or_default();
-    let avoid: Vec<Text> =
-        avoid.split(',').map(str::trim).filter(|c| !c.is_empty()).map(Text::from).collect();
     let now = hub.clock.now();
-    let trace = lock(&hub.control).fabric.trace(&destination.as_str().into(), &avoid, now);
-    json(
-        StatusCode::OK,
-        &json!({
-            "status": "ok", "destination": destination, "avoid_clusters": avoid, "trace": trace,
-            "timestamp": now.wall,
-        }),
-    )
+    match traced(&mut lock(&hub.control).fabric, query, now) {
+        Some(body) => json(StatusCode::OK, &body),
+        None => error(hub, StatusCode::BAD_REQUEST, DESTINATION_REQUIRED),
+    }
 }
 
 /// All routes that are held.
@@ -40,12 +33,31 @@ pub fn table(hub: &Hub, _: &Request) -> Response {
 
 /// What link state knows, or 503 where it is off.
 pub fn link_state(hub: &Hub, _: &Request) -> Response {
-    let status = lock(&hub.control).fabric.link_state().status();
-    if status.mode == crate::core::link_state::Mode::Disabled {
-        return error(hub, StatusCode::SERVICE_UNAVAILABLE, "link-state status not available");
+    let now = hub.clock.now();
+    match linked(&lock(&hub.control).fabric, now) {
+        Some(body) => json(StatusCode::OK, &body),
+        None => error(hub, StatusCode::SERVICE_UNAVAILABLE, NOT_AVAILABLE),
     }
-    let now = hub.clock.now().wall;
-    json(StatusCode::OK, &json!({ "status": "ok", "link_state": status, "timestamp": now }))
+}
+
+/// `None` where the query names no destination.
+fn traced(fabric: &mut Fabric, query: &str, now: Now) -> Option<Value> {
+    let destination = parameter(query, "destination").filter(|d| !d.is_empty())?;
+    let avoid = parameter(query, "avoid").unwrap_or_default();
+    let avoid: Vec<Text> =
+        avoid.split(',').map(str::trim).filter(|c| !c.is_empty()).map(Text::from).collect();
+    let trace = fabric.trace(&destination.as_str().into(), &avoid, now);
+    Some(json!({
+        "status": "ok", "destination": destination, "avoid_clusters": avoid, "trace": trace,
+        "timestamp": now.wall,
+    }))
+}
+
+/// `None` where link state is off.
+fn linked(fabric: &Fabric, now: Now) -> Option<Value> {
+    let status = fabric.link_state().status();
+    let is_on = status.mode != Mode::Disabled;
+    is_on.then(|| json!({ "status": "ok", "link_state": status, "timestamp": now.wall }))
 }
 
 /// The first value of a parameter, with its escapes undone; what is no escape stays as it is.
@@ -74,17 +86,9 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// As the reference (monitoring.md 3.11, 3.12).
+const DESTINATION_REQUIRED: &str = "destination required";
+const NOT_AVAILABLE: &str = "link-state status not available";
 
-    #[test]
-    fn parameters_are_found_and_their_escapes_undone() {
-        let query = "avoid=a%2Cb&destination=c%C3%A9%20d+e&destination=other&x";
-        assert_eq!(parameter(query, "destination").as_deref(), Some("cé d e"));
-        assert_eq!(parameter(query, "avoid").as_deref(), Some("a,b"));
-        assert_eq!(parameter(query, "missing"), None);
-        assert_eq!(unescaped("100%"), "100%");
-        assert_eq!(unescaped("%zz%4"), "%zz%4");
-    }
-}
+#[cfg(test)]
+mod tests;
