@@ -12,6 +12,7 @@ mod exchange;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::core::membership::overlay::Ways;
 use crate::core::membership::{LinkId, Roster, Standing, Step, Swim, version_at};
 use crate::wire::fabric::kin::{
     Compact, Digest, EXTENSION, Exchange, News, Probe, Rumor, Suspect, VersionList, Versions, decode, encode,
@@ -30,11 +31,11 @@ pub(super) struct Kin {
     /// A suspicion of this node that is to be contradicted, and since when it may be.
     accused: Option<u64>,
     contradict_at: Duration,
-    /// First hops to members without a link, and the state that they were computed of.
-    hops: BTreeMap<Text, Text>,
-    hops_of: (u64, u64),
+    /// To members without a link, and the state that they were found of: members, links and suspicions.
+    ways: Ways,
+    ways_of: (u64, u64, u64),
     links_changed: u64,
-    next_hops_at: Duration,
+    next_ways_at: Duration,
     others: (u64, u64, u64),
     others_told: BTreeMap<Text, Duration>,
     /// Messages by sender in the running period.
@@ -55,10 +56,10 @@ impl Kin {
             compare_at: None,
             accused: None,
             contradict_at: now.mono,
-            hops: BTreeMap::new(),
-            hops_of: (0, 0),
+            ways: Ways::default(),
+            ways_of: (0, 0, 0),
             links_changed: 0,
-            next_hops_at: now.mono,
+            next_ways_at: now.mono,
             others: (u64::MAX, u64::MAX, 0),
             others_told: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -72,12 +73,17 @@ impl Kin {
 
     pub fn next(&self) -> Duration {
         let accused = self.accused.map(|_| self.contradict_at);
-        [self.compare_at, accused].into_iter().flatten().fold(self.swim.next(), Duration::min)
+        let ways = (self.roster.is_large() && self.ways_of != self.ways_now()).then_some(self.next_ways_at);
+        [self.compare_at, accused, ways].into_iter().flatten().fold(self.swim.next(), Duration::min)
     }
 
-    /// The neighbour that a way to a member without a link begins with.
-    pub fn first_hop(&self, node: &str) -> Option<&Text> {
-        self.hops.get(node)
+    /// The neighbours that ways to a member without a link begin with, the shortest first.
+    pub fn first_hops(&self, node: &str) -> &[Text] {
+        self.ways.to(node)
+    }
+
+    fn ways_now(&self) -> (u64, u64, u64) {
+        (self.roster.generation(), self.links_changed, self.swim.turns())
     }
 
     /// Whether a STATUS to kin is due: when it says another load, else seldom.
@@ -304,6 +310,7 @@ impl Fabric {
 
     pub(super) fn kin_timers(&mut self, now: Now, out: &mut Vec<Action>) {
         if now.mono < self.kin.next() || !self.own.kin {
+            self.kin.swim.is_awake(now.mono);
             return;
         }
         let linked = self.linked_kin();
@@ -321,7 +328,7 @@ impl Fabric {
             self.do_step(step, now, out);
         }
         self.kin.roster.expire(now.mono);
-        self.find_hops(&linked, now);
+        self.find_ways(&linked, now);
         self.trim_links(now, out);
     }
 
@@ -638,17 +645,19 @@ impl Fabric {
         Digest { kin: self.kin.roster.digest(), others: self.kin.others.2 }
     }
 
-    fn find_hops(&mut self, linked: &[Text], now: Now) {
-        let of = (self.kin.roster.generation(), self.kin.links_changed);
-        if self.kin.hops_of == of || now.mono < self.kin.next_hops_at {
+    /// Finds the ways anew where something has changed: soon, but not for each of many changes.
+    fn find_ways(&mut self, linked: &[Text], now: Now) {
+        let of = self.kin.ways_now();
+        if self.kin.ways_of == of || now.mono < self.kin.next_ways_at {
             return;
         }
-        self.kin.hops_of = of;
-        self.kin.next_hops_at = now.mono + self.kin.swim.period();
-        self.kin.hops.clear();
-        if self.kin.roster.is_large() {
-            self.kin.hops = self.kin.roster.first_hops(&linked.iter().cloned().collect());
-        }
+        self.kin.ways_of = of;
+        self.kin.next_ways_at = now.mono + self.kin.swim.period() / WAYS_PER_PERIOD;
+        let Kin { roster, swim, .. } = &self.kin;
+        self.kin.ways = match roster.is_large() {
+            true => roster.ways(linked, |node| swim.suspects(node)),
+            false => Ways::default(),
+        };
     }
 
     /// Ends links that nobody needs any more, a few at a time, unless a call is under way on them.
@@ -725,5 +734,7 @@ const OTHERS_TOLD_MAX: usize = 100;
 /// Links that nobody needs are kept for so long: an order of the rings that is new may change again.
 const TRIM_AFTER_PERIODS: u32 = 6;
 const TRIMMED_AT_ONCE: usize = 8;
+/// Ways are found anew at most so often.
+const WAYS_PER_PERIOD: u32 = 10;
 /// Less than the step between two versions.
 const PIECES_MAX: usize = 1000;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::overlay::{self, Places, Rings, hash, mix, places};
+use super::overlay::{self, Places, Rings, Ways, hash, mix, places};
 use crate::core::catalog::Text;
 use crate::wire::fabric::kin::{BUCKETS, VersionList};
 
@@ -178,10 +178,14 @@ impl Roster {
         self.generation
     }
 
-    /// See [`overlay::first_hops`].
-    pub fn first_hops(&self, linked: &BTreeSet<Text>) -> BTreeMap<Text, Text> {
-        let members = self.members.iter().map(|(node, m)| (node.clone(), m.places)).collect();
-        overlay::first_hops(&members, linked)
+    /// The ways to members without a link, past those for whom `is_closed` holds and neighbours without a link.
+    pub fn ways(&self, linked: &[Text], is_closed: impl Fn(&Text) -> bool) -> Ways {
+        let own = places(&self.own);
+        let mut members: BTreeMap<&Text, &Places> =
+            self.members.iter().map(|(n, m)| (n, &m.places)).collect();
+        members.insert(&self.own, &own);
+        let is_lost = |node: &Text| self.neighbours.contains(node) && linked.binary_search(node).is_err();
+        Ways::find(&self.own, &members, linked, |node| is_lost(node) || is_closed(node))
     }
 
     pub fn sums(&self) -> [u64; BUCKETS] {

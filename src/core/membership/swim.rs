@@ -23,6 +23,10 @@ pub struct Swim {
     suspicions: BTreeMap<Text, Suspicion>,
     /// 0: in good health; each step makes the waits for answers longer.
     slowness: u32,
+    /// Grows when anybody comes under suspicion or is cleared of it.
+    turns: u64,
+    /// When this process was last seen to run.
+    awake_at: Duration,
     last_number: u64,
 }
 
@@ -79,6 +83,8 @@ impl Swim {
             checks: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             slowness: 0,
+            turns: 0,
+            awake_at: now,
             last_number: 0,
         }
     }
@@ -93,9 +99,16 @@ impl Swim {
         checks.chain(suspicions).fold(self.next_round, Duration::min)
     }
 
+    /// This process runs, and nothing is due.
+    pub fn is_awake(&mut self, now: Duration) {
+        self.awake_at = now;
+    }
+
     /// What is due. `linked` are the members with a link, in order.
     pub fn tick(&mut self, now: Duration, linked: &[Text], chance: &mut Chance) -> Vec<Step> {
-        self.make_up_for(now.saturating_sub(self.next()));
+        // What a confirmation or better health has brought forward into the past is due at once, and not late.
+        self.make_up_for(now.saturating_sub(self.next().max(self.awake_at)));
+        self.awake_at = now;
         let mut steps = Vec::new();
         let due: Vec<Text> =
             self.checks.iter().filter(|(_, c)| c.deadline <= now).map(|(n, _)| n.clone()).collect();
@@ -127,7 +140,7 @@ impl Swim {
             .map(|(n, _)| n.clone())
             .collect();
         for node in over {
-            if let Some(suspicion) = self.suspicions.remove(&node) {
+            if let Some(suspicion) = self.unsuspect(&node) {
                 self.checks.remove(&node);
                 steps.push(Step::Dead { node, version: suspicion.version });
             }
@@ -140,14 +153,14 @@ impl Swim {
     pub fn answered(&mut self, node: &str, number: u64) {
         if self.checks.get(node).is_some_and(|c| c.number == number) {
             self.checks.remove(node);
-            self.suspicions.remove(node);
+            self.unsuspect(node);
             self.slowness = self.slowness.saturating_sub(1);
         }
     }
 
     /// Something came from the member itself: it lives, whatever others say. The question whether it answers stays.
     pub fn heard(&mut self, node: &str) {
-        self.suspicions.remove(node);
+        self.unsuspect(node);
     }
 
     /// The last link to a member was closed (`lost`), or none could be made: others are asked at once.
@@ -186,12 +199,9 @@ impl Swim {
     ) -> bool {
         let min = self.period.mul_f64(PATIENCE * (members as f64 + 1.0).log10().max(1.0));
         let max = if lost { min } else { min * SILENT_FACTOR };
-        let suspicion = self.suspicions.entry(node.clone()).or_insert_with(|| Suspicion {
-            version,
-            since: now,
-            max,
-            min,
-            by: BTreeSet::new(),
+        let suspicion = self.suspicions.entry(node.clone()).or_insert_with(|| {
+            self.turns += 1;
+            Suspicion { version, since: now, max, min, by: BTreeSet::new() }
         });
         if suspicion.version > version {
             return false;
@@ -207,6 +217,11 @@ impl Swim {
         self.suspicions.contains_key(node)
     }
 
+    /// Another number each time somebody comes under suspicion or is cleared of it.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
     /// Some of those under suspicion.
     pub fn suspicions(&self) -> impl Iterator<Item = (&Text, u64)> {
         self.suspicions.iter().map(|(node, s)| (node, s.version))
@@ -215,12 +230,18 @@ impl Swim {
     /// A member has said something newer, has left or is forgotten.
     pub fn clear(&mut self, node: &str) {
         self.checks.remove(node);
-        self.suspicions.remove(node);
+        self.unsuspect(node);
     }
 
     /// This node had to contradict a suspicion: it is slow, and doubts its own view first.
     pub fn was_suspected(&mut self) {
         self.slowness = (self.slowness + 1).min(SLOWNESS_MAX);
+    }
+
+    fn unsuspect(&mut self, node: &str) -> Option<Suspicion> {
+        let suspicion = self.suspicions.remove(node);
+        self.turns += u64::from(suspicion.is_some());
+        suspicion
     }
 
     /// This process stood still: nobody else is to blame for what did not come in the meantime. Short delays count as
@@ -393,6 +414,20 @@ mod tests {
         }
         let after = swim.suspicions.values().map(|s| s.since).next().unwrap();
         assert!(after.abs_diff(before + at(0.4)) < at(0.001), "{after:?}");
+    }
+
+    #[test]
+    fn a_suspicion_that_is_confirmed_late_ends_at_once() {
+        let (n4, mut chance) = (Text::from("n4"), Chance::new(1));
+        let mut swim = Swim::new(at(1.0), at(0.0));
+        swim.suspect(&n4, 1, &"a".into(), false, 9, at(0.0));
+        (0..40).for_each(|n| drop(swim.tick(at(0.5 * f64::from(n)), &[], &mut chance)));
+        for by in ["b", "c", "d"] {
+            swim.suspect(&n4, 1, &by.into(), false, 9, at(19.6));
+        }
+        let steps = swim.tick(at(19.7), &[], &mut chance);
+        assert!(steps.contains(&Step::Dead { node: n4, version: 1 }), "{steps:?}");
+        assert_eq!(swim.slowness, 0);
     }
 
     #[test]
