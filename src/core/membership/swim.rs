@@ -421,7 +421,7 @@ mod tests {
         let (n4, mut chance) = (Text::from("n4"), Chance::new(1));
         let mut swim = Swim::new(at(1.0), at(0.0));
         swim.suspect(&n4, 1, &"a".into(), false, 9, at(0.0));
-        (0..40).for_each(|n| drop(swim.tick(at(0.5 * f64::from(n)), &[], &mut chance)));
+        (0..391).for_each(|n| drop(swim.tick(at(0.05 * f64::from(n)), &[], &mut chance)));
         for by in ["b", "c", "d"] {
             swim.suspect(&n4, 1, &by.into(), false, 9, at(19.6));
         }
