@@ -222,6 +222,11 @@ impl Catalog {
         self.bindings.holders(name)
     }
 
+    /// The functions of one node, in whatever cluster.
+    pub fn functions_of(&self, node: &str) -> impl Iterator<Item = &Arc<FunctionEntry>> {
+        self.functions.held_by(node)
+    }
+
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicEntry>> {
         self.topics.iter()
     }
@@ -248,6 +253,20 @@ impl Catalog {
 
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeEntry>> {
         self.nodes.iter()
+    }
+
+    /// The entries of nodes of this id, one in each cluster that has such a node.
+    pub fn nodes_named(&self, node: &str) -> impl Iterator<Item = &Arc<NodeEntry>> {
+        self.nodes.held_by(node)
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Grows when a node comes or goes, or its scope changes, and not when it is only renewed.
+    pub fn listing_of_nodes(&self) -> u64 {
+        self.nodes.listing()
     }
 
     pub fn node(&self, cluster_id: &str, node_id: &str) -> Option<&Arc<NodeEntry>> {

@@ -22,6 +22,7 @@ pub(super) struct Table<E: Entry> {
     graves: BTreeMap<Arc<E::Key>, Grave>,
     grave_ends: BTreeSet<(Moment, Arc<E::Key>)>,
     version: u64,
+    listing: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,7 @@ impl<E: Entry> Default for Table<E> {
             graves: BTreeMap::new(),
             grave_ends: BTreeSet::new(),
             version: 0,
+            listing: 0,
         }
     }
 }
@@ -77,6 +79,15 @@ impl<E: Entry> Table<E> {
     /// Grows with every change.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Grows when a key comes or goes, or an entry goes further or less far than before.
+    pub fn listing(&self) -> u64 {
+        self.listing
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
     }
 
     /// Wall time at which the first lease ends.
@@ -112,10 +123,12 @@ impl<E: Entry> Table<E> {
             if end.0 != entry.ends_at() {
                 self.ends.remove(&(end, key));
             }
+            self.listing += u64::from(old.scope() != entry.scope());
             *old = entry;
         } else {
             self.holders.entry(entry.node_id().clone()).or_default().insert(key.clone());
             self.live.insert(key, entry);
+            self.listing += 1;
         }
     }
 
@@ -162,6 +175,7 @@ impl<E: Entry> Table<E> {
         }
         self.ends.remove(&(Moment(entry.ends_at()), key.clone()));
         self.version += 1;
+        self.listing += 1;
         Some(entry)
     }
 

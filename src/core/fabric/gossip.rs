@@ -133,7 +133,7 @@ impl Fabric {
         let own = self.node_id().clone();
         let all = lapsed || now.mono >= self.announcer.next_all;
         let delta = if all {
-            self.catalog.excerpt(|_, node| *node == *own)
+            self.catalog.excerpt_of(self.cluster_id(), std::iter::once(&own))
         } else {
             Delta { nodes: vec![Arc::new(self.own_node())], ..Delta::default() }
         };
@@ -159,7 +159,7 @@ impl Fabric {
         let (own, own_cluster) = (self.node_id().clone(), self.cluster_id().clone());
         let Some(cluster) = self.membership.cluster_of(link).cloned() else { return };
         let to = [Listener { node: "".into(), cluster: cluster.clone(), link, lively: false }];
-        let mut mine = self.catalog.excerpt(|_, node| *node == *own);
+        let mut mine = self.catalog.excerpt_of(&own_cluster, std::iter::once(&own));
         mine.drop_local();
         if !mine.is_empty() {
             self.say(mine, "", true, &to, now, out);

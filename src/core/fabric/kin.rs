@@ -12,7 +12,8 @@ mod exchange;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::core::membership::overlay::Ways;
+use crate::core::catalog::{Entry, NodeKey};
+use crate::core::membership::overlay::{Ways, hash, mix};
 use crate::core::membership::{LinkId, Roster, Standing, Step, Swim, version_at};
 use crate::wire::fabric::kin::{
     Compact, Digest, EXTENSION, Exchange, News, Probe, Rumor, Suspect, VersionList, Versions, decode, encode,
@@ -36,7 +37,7 @@ pub(super) struct Kin {
     ways_of: (u64, u64, u64),
     links_changed: u64,
     next_ways_at: Duration,
-    others: (u64, u64, u64),
+    others: Others,
     others_told: BTreeMap<Text, Duration>,
     /// Messages by sender in the running period.
     heard: BTreeMap<Text, u32>,
@@ -45,6 +46,16 @@ pub(super) struct Kin {
     next_status: Duration,
     told_clients: i64,
     next_trim: Duration,
+}
+
+/// Nodes of other programs and clusters, as far as the catalog knows them.
+#[derive(Debug, Default)]
+struct Others {
+    /// The listing of nodes in the catalog and the generation of the roster that they are of.
+    of: Option<(u64, u64)>,
+    nodes: Vec<NodeKey>,
+    /// Of those that others are told of.
+    sum: u64,
 }
 
 impl Kin {
@@ -60,7 +71,7 @@ impl Kin {
             ways_of: (0, 0, 0),
             links_changed: 0,
             next_ways_at: now.mono,
-            others: (u64::MAX, u64::MAX, 0),
+            others: Others::default(),
             others_told: BTreeMap::new(),
             heard: BTreeMap::new(),
             heard_until: now.mono,
@@ -80,6 +91,11 @@ impl Kin {
     /// The neighbours that ways to a member without a link begin with, the shortest first.
     pub fn first_hops(&self, node: &str) -> &[Text] {
         self.ways.to(node)
+    }
+
+    /// As of the last [`Fabric::list_others`].
+    pub fn others(&self) -> impl Iterator<Item = &NodeKey> {
+        self.others.nodes.iter()
     }
 
     fn ways_now(&self) -> (u64, u64, u64) {
@@ -628,21 +644,29 @@ impl Fabric {
     }
 
     pub(super) fn digest(&mut self) -> Digest {
-        use crate::core::catalog::Kind;
-        use crate::core::membership::overlay::{hash, mix};
-        let of = (self.catalog.version(Kind::Nodes), self.kin.roster.generation());
-        if (self.kin.others.0, self.kin.others.1) != of {
-            let own = &self.own.membership;
-            let other = |c: &str, n: &str| {
-                *c != *own.cluster_id || *n != *own.node_id && !self.kin.roster.contains(n)
-            };
-            let others = self.catalog.nodes().filter(|n| n.scope != Scope::Local);
-            let others = others.filter(|n| other(&n.cluster_id, &n.node_id));
-            let sum = others
-                .fold(0u64, |sum, n| sum.wrapping_add(mix(hash(&n.node_id) ^ mix(hash(&n.cluster_id)))));
-            self.kin.others = (of.0, of.1, sum);
+        self.list_others();
+        Digest { kin: self.kin.roster.digest(), others: self.kin.others.sum }
+    }
+
+    /// Makes the list of other nodes anew where one has come or gone.
+    pub(super) fn list_others(&mut self) {
+        let of = Some((self.catalog.listing_of_nodes(), self.kin.roster.generation()));
+        if self.kin.others.of == of {
+            return;
         }
-        Digest { kin: self.kin.roster.digest(), others: self.kin.others.2 }
+        let own = &self.own.membership;
+        let is_other = |n: &&Arc<NodeEntry>| {
+            n.cluster_id != own.cluster_id
+                || n.node_id != own.node_id && !self.kin.roster.contains(&n.node_id)
+        };
+        let (mut nodes, mut sum) = (Vec::new(), 0u64);
+        for node in self.catalog.nodes().filter(is_other) {
+            nodes.push(node.key());
+            if node.scope != Scope::Local {
+                sum = sum.wrapping_add(mix(hash(&node.node_id) ^ mix(hash(&node.cluster_id))));
+            }
+        }
+        self.kin.others = Others { of, nodes, sum };
     }
 
     /// Finds the ways anew where something has changed: soon, but not for each of many changes.

@@ -437,7 +437,7 @@ impl Fabric {
                 status: "ok".into(),
                 timestamp: now.wall,
                 active_clients: self.active_clients,
-                peer_count: self.catalog.nodes().count() as i64,
+                peer_count: self.catalog.node_count() as i64,
                 advertised_urls: self.own.advertised_urls.clone(),
                 counters: self.counters,
                 received_at: now.mono,
@@ -666,16 +666,19 @@ impl Fabric {
     /// Nodes that may be dialled besides the seeds: those of the own cluster that a link is wanted with, and a few of
     /// each cluster that the configuration names or that is a neighbour already. What lies behind a neighbour is reached
     /// through it.
-    fn dialable(&self) -> Vec<Arc<NodeEntry>> {
+    fn dialable(&mut self) -> Vec<Arc<NodeEntry>> {
+        self.list_others();
         let own = self.cluster_id();
-        let (mut known, mut foreign) = (Vec::new(), BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new());
-        for node in self.catalog.nodes() {
-            if node.cluster_id != *own {
-                foreign.entry(&node.cluster_id).or_default().push(node);
-            } else if !self.is_needless(&node.node_id) {
-                known.push(node.clone());
+        let kin = self.kin.roster.neighbours().iter().filter_map(|node| self.catalog.node(own, node));
+        let mut known: Vec<Arc<NodeEntry>> = kin.cloned().collect();
+        let mut foreign = BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new();
+        for node in self.kin.others().filter_map(|key| self.catalog.node(&key.cluster_id, &key.node_id)) {
+            match node.cluster_id == *own {
+                true => known.push(node.clone()),
+                false => foreign.entry(&node.cluster_id).or_default().push(node),
             }
         }
+        known.sort_by(|a, b| a.node_id.cmp(&b.node_id));
         for (cluster, mut nodes) in foreign {
             let linked = || self.membership.connected_of(cluster).next().is_some();
             let named = self.federation.settings().mode == federation::Mode::ExplicitBridging;
@@ -698,7 +701,7 @@ impl Fabric {
     fn foreign_cluster_behind(&self, url: &str) -> Option<Text> {
         let node = self.membership.node_behind(url)?;
         let said = self.membership.peer(&node).filter(|p| p.report.is_some()).map(|p| p.cluster_id.clone());
-        let told = || self.catalog.nodes().find(|n| n.node_id == node).map(|n| n.cluster_id.clone());
+        let told = || self.catalog.nodes_named(&node).next().map(|n| n.cluster_id.clone());
         said.or_else(told).filter(|cluster| self.is_foreign(cluster))
     }
 
@@ -737,7 +740,7 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// Nodes of one other cluster that are dialled though nobody configured them.
 const FOREIGN_NODES_DIALLED: usize = 2;
-/// In a large cluster: each look goes through all nodes, and while many come, each message is a reason for one.
+/// In a large cluster: while many come, each message is a reason to look.
 const LOOKS_PER_INTERVAL: u32 = 20;
 /// Who told of which node is looked through when there are more of them.
 const TELLERS_MIN: usize = 1024;
