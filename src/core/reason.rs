@@ -121,6 +121,9 @@ reasons! {
     StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
     StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
     MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
+    GossipFlood "gossip_flood" "A peer sent more gossip than limits.peer_gossip_per_second or limits.peer_gossip_bytes_per_second allows." "Look at that peer; raise the limit if so much is right for its cluster.";
+    PublicationsFlood "publications_flood" "A peer sent more publications than limits.peer_publications_per_second or limits.peer_publication_bytes_per_second allows." "Look at who publishes through that peer; raise the limit if so much is wanted.";
+    LinkStateOff "link_state_off" "A link-state update was passed on and not used, because link state is off here." "Set link_state.mode to prefer or only if calls are to follow link state.";
 }
 
 impl Reason {
@@ -144,6 +147,7 @@ impl Reason {
                 | Reason::EntryUnrouted
                 | Reason::LinkStateNotFromOrigin
                 | Reason::MessageEarly
+                | Reason::LinkStateOff
         )
     }
 

@@ -199,6 +199,7 @@ fn halves_without_seeds_find_each_other_again() {
                 advertised_urls: own.advertised_urls,
                 catalog_entries_per_cluster_max: own.catalog_entries_per_cluster_max,
                 calls_max: own.calls_max,
+                floods: own.floods,
                 federation: own.bridging.federation.clone(),
                 route_rules: own.bridging.route_rules.clone(),
                 keys: Vec::new(),

@@ -418,7 +418,8 @@ impl Fabric {
         Some(self.listeners(&visited, now)).filter(|to| !to.is_empty())
     }
 
-    fn relay(
+    /// Sends the next hop of gossip.
+    pub(super) fn relay(
         &self,
         gossip: &Gossip,
         payload: &RawValue,
@@ -586,7 +587,7 @@ fn later(now: Now, seconds: f64, chance: &mut Chance) -> Duration {
 }
 
 /// As the reference (fabric.md 5.1).
-const GOSSIP_TTL: i64 = 10;
+pub(super) const GOSSIP_TTL: i64 = 10;
 const GOSSIP_SECONDS: f64 = 300.0;
 /// As the reference (5.3).
 const MESSAGES_REMEMBERED: usize = 10_000;

@@ -9,6 +9,7 @@ mod authority;
 mod call;
 mod early;
 pub mod explain;
+mod flood;
 mod gossip;
 mod kin;
 mod onward;
@@ -40,8 +41,10 @@ use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
 use crate::wire::fabric::kin::EXTENSION;
-use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
+use crate::wire::fabric::{Answer, Frame, Malformed, MessageKind, Outline};
 use call::Calls;
+pub use flood::FloodLimits;
+use flood::{Floods, Flow};
 use gossip::Announcer;
 use kin::Kin;
 pub use onward::Chosen;
@@ -71,6 +74,7 @@ pub struct Settings {
     pub hops_max: i64,
     /// Calls that this node waits for, runs for others, or passes on: each kind at most so many.
     pub calls_max: usize,
+    pub floods: FloodLimits,
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
     pub bridging: Bridging,
@@ -130,6 +134,7 @@ pub struct Revision {
     pub advertised_urls: Vec<Text>,
     pub catalog_entries_per_cluster_max: usize,
     pub calls_max: usize,
+    pub floods: FloodLimits,
     pub federation: federation::Settings,
     pub route_rules: route::Rules,
     pub keys: Vec<trust::ConfiguredKey>,
@@ -307,6 +312,7 @@ pub struct Fabric {
     waiting_for_route: authority::Waiting,
     kin: Kin,
     early: early::Early,
+    floods: Floods,
     /// For nodes without a link: the peer that told of them last.
     told_by: way::Tellers,
     /// That many are remembered before those that the catalog has forgotten are too.
@@ -346,6 +352,7 @@ impl Fabric {
             waiting_for_route: authority::Waiting::default(),
             kin: Kin::new(&own, now),
             early: early::Early::default(),
+            floods: Floods::new(own.floods),
             told_by: way::Tellers::default(),
             tellers_max: TELLERS_MIN,
             active_clients: 0,
@@ -543,6 +550,9 @@ impl Fabric {
 
     fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
         let is_known = self.membership.speaker(link).is_some();
+        if is_known && self.floods(link, &frame, bytes.len(), now, out) {
+            return;
+        }
         match frame {
             Frame::Status(status, u) => self.status(link, &status, u, now, out),
             Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
@@ -556,6 +566,23 @@ impl Fabric {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
+            }
+        }
+    }
+
+    /// Whether a message is one too many of its peer, which is then refused.
+    fn floods(&mut self, link: LinkId, frame: &Frame, bytes: usize, now: Now, out: &mut Vec<Action>) -> bool {
+        let flow = match frame {
+            Frame::Gossip(_) => Flow::Gossip,
+            Frame::Message(message) if message.kind() != MessageKind::Rpc => Flow::Publications,
+            _ => return false,
+        };
+        let Some(peer) = self.membership.speaker(link) else { return false };
+        match self.floods.spend(peer, flow, bytes, now.mono) {
+            Ok(()) => false,
+            Err(reason) => {
+                refuse(out, reason, Some(link), peer.to_string());
+                true
             }
         }
     }
@@ -582,6 +609,7 @@ impl Fabric {
             advertised_urls,
             catalog_entries_per_cluster_max,
             calls_max,
+            floods,
             federation,
             route_rules,
             keys,
@@ -606,6 +634,7 @@ impl Fabric {
         self.trust.configure(keys, now);
         self.catalog.set_limit(catalog_entries_per_cluster_max);
         self.calls.set_limit(calls_max);
+        self.floods.set_limits(floods);
         for link in self.membership.set_seeds(seeds) {
             out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not a static peer any more" });
         }
