@@ -117,13 +117,17 @@ fn ring_links<'a>(all: impl Iterator<Item = &'a Places>) -> Vec<Vec<usize>> {
     let mut links: Vec<Vec<usize>> = vec![Vec::with_capacity(2 * RINGS); all.len()];
     let mut order: Vec<usize> = (0..all.len()).collect();
     for ring in 0..RINGS {
-        order.sort_unstable_by_key(|at| (all[*at][ring], *at));
+        order.sort_unstable_by_key(|at| (place_on(all[*at], ring), *at));
         for (a, b) in order.iter().zip(order.iter().cycle().skip(1)).filter(|(a, b)| a != b) {
             links[*a].push(*b);
             links[*b].push(*a);
         }
     }
     links
+}
+
+fn place_on(places: &Places, ring: usize) -> u64 {
+    places.get(ring).copied().unwrap_or(u64::MAX)
 }
 
 /// The same everywhere and for ever: versions of digests and places on rings are compared between nodes. FNV-1a.
