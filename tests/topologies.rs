@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 /// The nodes of one folder of `configs`, by the name of their file.
 struct Topology {
     nodes: BTreeMap<String, Child>,
@@ -41,6 +43,7 @@ impl Topology {
             let path = topology._folder.path().join(format!("{stem}.toml"));
             std::fs::write(&path, text).unwrap();
             let child = program(&["server", "start-config", &path.display().to_string()])
+                .env("MPREG__NODE__STATE_DIR", topology._folder.path().join(stem))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -88,6 +91,25 @@ impl Drop for Topology {
     }
 }
 
+/// Explains until a line of the answer says what is expected, and gives up after a while.
+fn explains(topology: &Topology, node: &str, args: &[&str], expected: &str) -> Value {
+    let end = Instant::now() + Duration::from_secs(40);
+    loop {
+        let run = |more: &[&str]| {
+            let url = &topology.urls[node];
+            program(&["explain"]).args(args).args(["--url", url]).args(more).output().unwrap()
+        };
+        let output = run(&[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        if text.contains(expected) && !text.contains("NOT FOUND") {
+            assert_eq!(output.status.code(), Some(0), "{text}");
+            return serde_json::from_slice(&run(&["--json"]).stdout).unwrap();
+        }
+        assert!(Instant::now() < end, "{args:?} at {node}: {output:?}");
+        std::thread::yield_now();
+    }
+}
+
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mpreg"));
     command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
@@ -127,4 +149,43 @@ fn a_mesh_and_an_edge_reach_each_other_through_a_hub() {
 #[test]
 fn two_federated_clusters_call_each_other() {
     Topology::start("federated").answers_everywhere(&[ADD, UPPER]);
+}
+
+#[test]
+fn a_call_through_the_hub_is_explained_hop_by_hop() {
+    let topology = Topology::start("hub-and-spoke");
+    topology.answers("spoke-1", UPPER.0, UPPER.1, UPPER.2);
+    let clusters = |mut step: &Value| {
+        let mut clusters = vec![step["cluster"].clone()];
+        while !step["next"][0]["answer"].is_null() {
+            step = &step["next"][0]["answer"];
+            clusters.push(step["cluster"].clone());
+        }
+        (clusters, step["verdict"]["word"].clone())
+    };
+    let whole = vec![json!("spoke-1"), json!("hub"), json!("spoke-2")];
+    let step = explains(&topology, "spoke-1", &["call", "demo.upper"], "runs_here");
+    assert_eq!(clusters(&step), (whole.clone(), json!("runs_here")), "{step:#}");
+    let chosen = &step["candidates"][0];
+    assert_eq!((&chosen["cluster"], &chosen["chosen"]), (&json!("spoke-2"), &json!(true)));
+    assert!(chosen["age_seconds"].is_f64() && chosen["told_by"].is_string(), "{chosen}");
+    assert_eq!(step["next"][0]["route"]["path"]["hops"], json!(whole), "{step:#}");
+    assert_eq!(step["next"][0]["route"]["signature"], "unsigned");
+    let step = explains(&topology, "spoke-1", &["route", "spoke-2"], "arrived");
+    assert_eq!(clusters(&step), (whole, json!("arrived")));
+    assert_eq!(step["trace"]["candidates"][0]["path"]["hops"], json!(["spoke-1", "hub", "spoke-2"]));
+
+    let fails = |args: &[&str], expected: &str| {
+        let output = program(&["explain"]).args(args).args(["--url", &topology.urls["spoke-1"]]).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text.contains("NOT FOUND") && text.contains(expected), "{text}");
+    };
+    fails(&["call", "demo.upper", "--version-constraint", ">=9"], "version: its version is 1.0.0");
+    fails(&["call", "demo.upper", "--target-cluster", "hub"], "cluster: its cluster is spoke-2");
+    fails(&["call", "demo.nobody"], "function_not_found");
+    fails(&["route", "spoke-2", "--avoid", "hub"], "no_fabric_path");
+    fails(&["route", "elsewhere"], "no_fabric_path");
+    fails(&["topic", "nobody.listens"], "no_subscribers");
 }

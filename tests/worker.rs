@@ -182,6 +182,36 @@ fn arguments_reach_the_worker_and_the_result_comes_back() {
 }
 
 #[test]
+fn functions_come_and_go_and_processes_that_serve_the_same_go_on() {
+    with(vec![python("t.kept", "kept"), python("t.gone", "gone")], |b| async move {
+        let pid = b.value(0, json!(["pid"])).await;
+        let held = b.begin(1, json!(["hold"]));
+        eventually("a call", async || b.in_flight(1) == 1).await;
+        let kept = WorkerSpec { version: "2.0.0".into(), ..python("t.kept", "kept") };
+        b.workers.revise(vec![python("t.new", "new"), kept.clone()]);
+        let health = b.workers.health();
+        let names: Vec<&str> = health.iter().map(|h| h.name.as_str()).collect();
+        assert_eq!((names, health[1].version.as_str()), (vec!["t.new", "t.kept"], "2.0.0"));
+        assert_eq!(b.workers.key("t.kept", "t.kept", "2.0.0"), Some(FunctionKey(0)));
+        assert_eq!(b.value(0, json!(["pid"])).await, pid);
+        let new = b.workers.key("t.new", "t.new", "1.0.0").unwrap().0;
+        assert!(new > 1, "a key is never used twice");
+        assert_eq!(b.value(new, json!([])).await, "t.new");
+        assert_eq!(b.error(1, json!([])).await.reason, Some(Reason::WorkerUnavailable));
+        // The last call of the one that has gone keeps its process until it is taken back.
+        assert_eq!(b.happened(WorkerEvent::Down(FunctionKey(1))), 0);
+        drop(held);
+        eventually("the end of the process", async || b.happened(WorkerEvent::Down(FunctionKey(1))) == 1)
+            .await;
+        // Another command under the same name is another process; both answer while they change places.
+        b.workers.revise(vec![python("t.kept", "other")]);
+        let other = b.workers.key("t.kept", "t.kept", "1.0.0").unwrap().0;
+        assert_ne!(b.value(other, json!(["pid"])).await, pid);
+        assert_eq!(b.workers.health().len(), 1);
+    });
+}
+
+#[test]
 fn big_arguments_and_results() {
     with(vec![python("t.big", "big")], |b| async move {
         let text = "w".repeat(3_000_000);

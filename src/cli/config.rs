@@ -9,8 +9,11 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::ctl::{self, reach::Reach, render};
+use super::output::{self, Failure, Outcome};
 use crate::config::{self, Fault, Faults, LoadRequest, Show};
 use crate::drive::supervisor::{self, Supervisor};
+use crate::node::operate::{Order, absolute, reload};
 
 /// Look at the configuration of a node without starting one
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -26,6 +29,7 @@ pub struct ConfigCommand {
 pub enum ConfigVerb {
     Check(CheckCommand),
     Show(ShowCommand),
+    Plan(PlanCommand),
     Convert(ConvertCommand),
     Example(ExampleCommand),
 }
@@ -71,6 +75,34 @@ pub struct ShowCommand {
     pub legacy_ignore_unknown: bool,
 }
 
+/// Tell key by key what a new configuration would change: at once, by closing links, or only with a restart
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "plan",
+    example = "mpreg config plan /etc/mpreg/server.toml",
+    example = "mpreg config plan new.toml --running",
+    example = "mpreg config plan new.toml /etc/mpreg/server.toml",
+    note = "Compares with the running node, which is asked over its control socket and names the links that would be closed; or with another file. Nothing is changed. Exit status 78 where the new configuration has faults."
+)]
+pub struct PlanCommand {
+    /// the new configuration
+    #[argh(positional)]
+    pub new: PathBuf,
+    /// the configuration to compare with, instead of the running node
+    #[argh(positional)]
+    pub old: Option<PathBuf>,
+    /// compare with the running node; so it is done where no other file is named
+    #[argh(switch)]
+    pub running: bool,
+    /// control socket of the node; default: that of the only node that runs here
+    #[argh(option, arg_name = "path")]
+    pub socket: Option<PathBuf>,
+    /// print JSON and nothing else
+    #[argh(switch)]
+    pub json: bool,
+}
+
 /// Print a file of the old flat format in the new form, with its secrets
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "convert", example = "mpreg config convert old.toml")]
@@ -107,6 +139,7 @@ impl ConfigCommand {
                 Ok(request) => show(&request, Show { all: c.effective, redact: c.redact }),
                 Err(usage) => usage,
             },
+            ConfigVerb::Plan(c) => return output::finish(plan(c)),
             ConfigVerb::Convert(c) => {
                 let by_environment =
                     std::env::var("MPREG_LEGACY_IGNORE_UNKNOWN").is_ok_and(|value| value == "1");
@@ -163,6 +196,41 @@ pub fn check(request: &LoadRequest) -> Printed {
         }
         Err(faults) => refused(&faults),
     }
+}
+
+/// What a new configuration would change.
+fn plan(command: PlanCommand) -> Outcome {
+    let value = match &command.old {
+        Some(_) if command.running || command.socket.is_some() => {
+            return Err(Failure::usage("compare with a file or with the running node, not both"));
+        }
+        Some(old) => compared(old, &command.new)?,
+        None => {
+            let reach = Reach { socket: command.socket.clone(), config: None, json: command.json };
+            reach.send(&Order { path: Some(absolute(&command.new)), ..ctl::order("plan") })?
+        }
+    };
+    if command.json {
+        return output::print_json(&value);
+    }
+    let text = render::plan(&value);
+    output::print(if text.is_empty() { "nothing would change\n" } else { &text })
+}
+
+/// What differs between two files.
+fn compared(old: &Path, new: &Path) -> Result<serde_json::Value, Failure> {
+    let read = |path: &Path| {
+        let loaded = config::load(&LoadRequest::of_process(Some(path.to_owned())));
+        loaded.map_err(|faults| Failure { status: CONFIGURATION, text: reload::listed(&faults) })
+    };
+    let (old, new) = (read(old)?, read(new)?);
+    let fault = |faults: Faults| Failure { status: CONFIGURATION, text: reload::listed(&faults) };
+    old.revised(&new).map_err(fault)?;
+    let changes: Vec<serde_json::Value> =
+        config::changes(&old, &new).iter().map(|change| reload::row(change, None)).collect();
+    let warnings: Vec<String> = new.warnings.iter().map(Fault::to_string).collect();
+    let unserved = config::refuse_unserved(&new).as_ref().map(reload::listed);
+    Ok(serde_json::json!({ "changes": changes, "warnings": warnings, "restart_will_fail": unserved }))
 }
 
 /// The settings with their origins, as TOML that loads as the same settings (but for secrets, which are left out).

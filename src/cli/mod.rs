@@ -17,8 +17,10 @@ mod arguments;
 mod bench;
 mod client;
 pub mod config;
+mod ctl;
 mod discovery;
 mod dns;
+mod explain;
 mod help;
 mod node_label;
 mod output;
@@ -38,6 +40,7 @@ pub use server::{StartArgs, overrides};
     example = "mpreg server start-config /etc/mpreg/server.toml",
     example = "mpreg client call echo hello --url ws://127.0.0.1:7000",
     example = "MPREG_URL=ws://127.0.0.1:7000 mpreg client functions",
+    example = "mpreg explain call svc.market.quote --url ws://127.0.0.1:7000",
     example = "MPREG_CA_FILE=/etc/mpreg/ca.pem mpreg client functions --url wss://node.example:7443",
     note = "Exit status: 0 done, 1 failed, 2 wrong usage, 69 nobody reached, 75 try again, 77 refused, 78 bad configuration.",
     note = "Put arguments that begin with a dash behind `--`."
@@ -60,8 +63,10 @@ enum Group {
     Server(server::ServerGroup),
     Client(client::ClientGroup),
     Discovery(discovery::DiscoveryGroup),
+    Explain(explain::ExplainGroup),
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
+    Ctl(ctl::CtlGroup),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -96,8 +101,10 @@ fn run(top: Top) -> ExitCode {
         Group::Server(group) => group.run(verbose),
         Group::Client(group) => talk(verbose, || group.run()),
         Group::Discovery(group) => talk(verbose, || group.run()),
+        Group::Explain(group) => talk(verbose, || group.run()),
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
+        Group::Ctl(group) => talk(verbose, || group.run()),
     }
 }
 

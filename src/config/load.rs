@@ -104,6 +104,27 @@ impl Loaded {
         changed
     }
 
+    /// This configuration with the keys of `new` that may change while a node runs. What stays must go together with
+    /// what is new: the error says what does not.
+    pub fn revised(&self, new: &Loaded) -> Result<Loaded, Faults> {
+        let mut values = Layer::new();
+        for key in schema::schema().iter().filter(|key| !key.in_list) {
+            let from = if key.row.reload == Reload::Restart { self } else { new };
+            if let Some(setting) = from.values.get(&key.path) {
+                values.insert(key.path.clone(), setting.clone());
+            }
+        }
+        let mut settings = Settings::build(&values, "");
+        settings.fill(&self.settings.node.name);
+        secret::take_over(&mut settings, &self.settings, &new.settings);
+        let (mut faults, mut warnings) = (Faults::default(), Vec::new());
+        checks::all(&settings, &values, &mut faults, &mut warnings);
+        if !faults.is_empty() {
+            return Err(faults.sorted());
+        }
+        Ok(Loaded { settings, values, ..new.clone() })
+    }
+
     /// The changed keys that only a restart brings into force.
     pub fn needs_restart(&self, new: &Loaded) -> Vec<&'static Key> {
         self.changed(new).into_iter().filter(|key| key.row.reload == Reload::Restart).collect()

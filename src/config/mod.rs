@@ -6,10 +6,12 @@
 
 mod check;
 mod checks;
+mod control;
 mod document;
 mod fault;
 mod legacy;
 mod load;
+mod plan;
 mod render;
 mod role;
 mod schema;
@@ -21,11 +23,13 @@ mod units;
 mod unserved;
 mod value;
 
+pub use control::{PACKAGE_SOCKET, RuntimePlaces, control_socket, lasting_socket};
 pub use fault::{Fault, Faults, Origin, Place, Source};
 pub use load::{Alone, LoadRequest, Loaded, load, read_alone};
+pub use plan::{Change, changes};
 pub use render::{Show, convert, example, show};
 pub use schema::{Key, Kind, Reload, Row, Rule, Words, key, schema};
 pub use settings::*;
-pub use units::{duration_text, size_text};
+pub use units::{duration, duration_text, size_text};
 pub use unserved::{refuse_unserved, unserved};
 pub use value::{Element, Layer, Secret, Setting, Value};

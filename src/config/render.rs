@@ -146,7 +146,7 @@ fn is_place_of_secret(name: &str) -> bool {
 }
 
 /// A value in its canonical form.
-fn toml(value: &Value) -> String {
+pub(super) fn toml(value: &Value) -> String {
     match value {
         Value::Bool(b) => b.to_string(),
         Value::Int(i) => i.to_string(),

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::fault::{Faults, Origin};
-use super::schema;
+use super::schema::{self, Reload};
 use super::settings::Settings;
 use super::value::{Layer, Secret};
 
@@ -63,6 +63,22 @@ pub fn resolved(settings: &Settings) -> Vec<(&'static str, Secret)> {
     ];
     all.extend(settings.tenants.credential.iter().map(|c| ("tenants.credential", c.token.clone())));
     all
+}
+
+/// The secrets of a configuration that has some of its keys from `old` and some from `new`.
+pub fn take_over(settings: &mut Settings, old: &Settings, new: &Settings) {
+    let from = |key: &str| match schema::key(key).is_some_and(|key| key.row.reload == Reload::Restart) {
+        true => old,
+        false => new,
+    };
+    settings.monitoring.token = from("monitoring.token").monitoring.token.clone();
+    settings.monitoring.admin_token = from("monitoring.admin_token").monitoring.admin_token.clone();
+    settings.route.security.signing_key =
+        from("route.security.signing_key").route.security.signing_key.clone();
+    let credentials = &from("tenants.credential").tenants.credential;
+    for (credential, source) in settings.tenants.credential.iter_mut().zip(credentials) {
+        credential.token = source.token.clone();
+    }
 }
 
 /// The text of a file with a secret, without white space at its ends; what is wrong is the error.

@@ -51,6 +51,16 @@ impl CallError {
         CallError::new(FAILED, "RPC execution failed", Some(details.into())).because(Reason::CallFailed)
     }
 
+    /// Whether another node may be asked after this failure: only where nothing can have run, or running twice does no
+    /// harm.
+    pub fn may_run_elsewhere(&self, is_idempotent: bool) -> bool {
+        match self.reason {
+            Some(Reason::NoRoute | Reason::RouteLoop | Reason::HopBudget | Reason::FunctionNotFound) => true,
+            Some(Reason::LinkLost) => is_idempotent,
+            _ => false,
+        }
+    }
+
     pub fn because(mut self, reason: Reason) -> CallError {
         self.reason = Some(reason);
         self

@@ -121,6 +121,10 @@ reasons! {
     StoreFailed "store_failed" "The store could not be written; what waits is written again later." "The log says why: make room on the disk, or give the directory back to the user of the node.";
     StoreDamaged "store_damaged" "A stored record, or the whole store, could not be read and was set aside." "The log says what and where; look at the disk. What is lost is learned again from the peers.";
     MessageEarly "message_early" "A message came on a link whose other end has not said STATUS yet; it waits for that." "Nothing if the STATUS follows: reference nodes send requests on a new link first. Otherwise look at the node that opened the link.";
+    ControlRefused "control_refused" "A process of another user spoke to the control socket." "Only root and the user of the node may; use sudo.";
+    ControlMalformed "control_malformed" "What came to the control socket could not be read, or not in time." "Speak to it with `mpreg ctl` of the same version.";
+    ControlConnectionsLimit "control_connections_limit" "More connections to the control socket were opened than it serves at a time." "End what holds them; an operator needs one.";
+    Draining "draining" "The node is drained: it takes no new connections and calls, and finishes what runs." "Use another node, or end it with `mpreg ctl resume`.";
 }
 
 impl Reason {

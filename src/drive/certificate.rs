@@ -37,6 +37,14 @@ pub fn certificate_names(certificate: &CertificateDer<'_>, address: IpAddr) -> C
     }
 }
 
+/// When a certificate ends, in seconds since 1970; `None` where it cannot be read or has no end.
+pub fn expires_at(certificate: &CertificateDer<'_>) -> Option<f64> {
+    match date_error(certificate, END_OF_TIME)? {
+        Error::CertExpired { not_after, .. } => Some(not_after.as_secs() as f64),
+        _ => None,
+    }
+}
+
 /// What is wrong with the dates of a certificate at this time, in seconds since 1970, or will be within [`SOON`].
 pub fn date_fault(certificate: &CertificateDer<'_>, wall: f64) -> Option<String> {
     let now = Duration::try_from_secs_f64(wall).unwrap_or_default();
@@ -74,6 +82,8 @@ fn date_error(certificate: &CertificateDer<'_>, time: Duration) -> Option<Error>
 /// How long ahead an end is said.
 const SOON: Duration = Duration::from_secs(14 * SECONDS_OF_A_DAY);
 const SECONDS_OF_A_DAY: u64 = 86_400;
+/// A certificate that has no end says the last second of 9999 (RFC 5280 4.1.2.5).
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 #[cfg(test)]
 mod tests {
@@ -110,6 +120,17 @@ mod tests {
             assert_eq!((&*names.uris[0], &*names.dns[0], &*names.dns[1]), (uri, "n1.b.net", "*.c.net"));
             assert_eq!((names.uris.len(), names.dns.len()), (1, 2));
         }
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_known() {
+        for (year, expected) in [(2030, Some(1_893_456_000.0)), (9999, Some(253_370_764_800.0))] {
+            let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(expires_at(certificate.der()), expected);
+        }
+        assert_eq!(expires_at(&CertificateDer::from(vec![0x30])), None);
     }
 
     #[test]

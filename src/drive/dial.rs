@@ -128,10 +128,11 @@ async fn start_tls(
     let Some(trust) = &settings.tls else {
         return Err(DialError::Unusable(format!("{} needs TLS settings", target.protocol)));
     };
-    let name = trust.settings().server_name.as_deref().unwrap_or(&target.host);
+    let tls = trust.current();
+    let name = tls.settings().server_name.as_deref().unwrap_or(&target.host);
     let server_name = ServerName::try_from(name.to_owned())
         .map_err(|_| DialError::Unusable(format!("{name} is no name a certificate can carry")))?;
-    let connector = TlsConnector::from(trust.client_config());
+    let connector = TlsConnector::from(tls.config());
     let session = connector
         .connect(server_name, socket)
         .await

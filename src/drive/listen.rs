@@ -44,8 +44,6 @@ pub struct Listener {
     socket: Async<TcpListener>,
     address: SocketAddr,
     settings: EndpointSettings,
-    /// The service manager keeps the socket when the node ends.
-    outlives: bool,
     pauses: AtomicU64,
     /// Since the last connection accepting has failed, and that was said.
     starved: AtomicBool,
@@ -80,41 +78,29 @@ impl Listener {
                 let text = format!("the service manager listens on {bound} instead");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            return Listener::new(socket, endpoint, true);
+            return Listener::new(socket, endpoint);
         }
         let mut fault = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in (bare_host(&endpoint.host), endpoint.port).to_socket_addrs()? {
             if let Some(socket) = passed.take_bound(address) {
-                return Listener::new(socket, endpoint, true);
+                return Listener::new(socket, endpoint);
             }
             match bind_address(address) {
-                Ok(socket) => return Listener::new(socket, endpoint, false),
+                Ok(socket) => return Listener::new(socket, endpoint),
                 Err(e) => fault = io::Error::new(e.kind(), format!("{address}: {e}")),
             }
         }
         Err(fault)
     }
 
-    fn new(socket: TcpListener, endpoint: &EndpointSettings, outlives: bool) -> io::Result<Listener> {
+    fn new(socket: TcpListener, endpoint: &EndpointSettings) -> io::Result<Listener> {
         Ok(Listener {
             address: socket.local_addr()?,
             socket: Async::new(socket)?,
             settings: endpoint.clone(),
-            outlives,
             pauses: AtomicU64::new(0),
             starved: AtomicBool::new(false),
         })
-    }
-
-    /// True where connections that nobody accepts wait for the next node instead of being refused.
-    pub fn outlives_the_node(&self) -> bool {
-        self.outlives
-    }
-
-    /// Ends when there is a connection to accept.
-    pub async fn waiting(&self) {
-        // What is wrong with the socket is told by accepting.
-        let _ = self.socket.readable().await;
     }
 
     /// The address with the port that was really bound.

@@ -23,6 +23,9 @@ pub struct LogSettings {
     /// Module prefixes below `mpreg::` that log at debug whatever the level, such as `core::fabric` or `fabric`.
     pub debug_scopes: Vec<String>,
     pub json: bool,
+    /// Set while the node runs, above everything else: scopes as in `debug_scopes`, an empty one for all, each with how
+    /// much it tells. Of several that fit, the longest decides.
+    pub scopes: Vec<(String, LevelFilter)>,
     /// Name of the node, on each JSON line.
     pub node: String,
 }
@@ -55,12 +58,9 @@ static LOGGER: std::sync::OnceLock<Logger> = std::sync::OnceLock::new();
 
 /// Installs the logger, or gives the installed one new settings.
 pub fn install(settings: LogSettings) {
-    let most = if settings.debug_scopes.is_empty() {
-        settings.level
-    } else {
-        settings.level.max(LevelFilter::Debug)
-    };
-    log::set_max_level(most);
+    let debug = if settings.debug_scopes.is_empty() { LevelFilter::Off } else { LevelFilter::Debug };
+    let scoped = settings.scopes.iter().map(|(_, level)| *level).max().unwrap_or(LevelFilter::Off);
+    log::set_max_level(settings.level.max(debug).max(scoped));
     match LOGGER.get() {
         Some(logger) => logger.settings.store(settings.into()),
         None => {
@@ -87,6 +87,9 @@ impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let settings = self.settings.load();
         let level = metadata.level();
+        if let Some(asked) = scope_level(metadata.target(), &settings.scopes) {
+            return level <= asked;
+        }
         level <= settings.level && (is_own(metadata.target()) || level <= Level::Warn)
             || level <= Level::Debug && in_scope(metadata.target(), &settings.debug_scopes)
     }
@@ -255,12 +258,20 @@ fn is_own(target: &str) -> bool {
 }
 
 fn in_scope(target: &str, scopes: &[String]) -> bool {
+    scopes.iter().any(|scope| is_in(target, scope))
+}
+
+fn is_in(target: &str, scope: &str) -> bool {
     let module = target.strip_prefix("mpreg::").unwrap_or(target);
-    scopes.iter().any(|scope| {
-        let scope = scope.strip_prefix("mpreg.").or(scope.strip_prefix("mpreg::")).unwrap_or(scope);
-        module.split("::").any(|part| part == scope)
-            || module.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    })
+    let scope = scope.strip_prefix("mpreg.").or(scope.strip_prefix("mpreg::")).unwrap_or(scope);
+    module.split("::").any(|part| part == scope)
+        || module.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// How much was asked for a module while the node runs; `None` where nothing was.
+fn scope_level(target: &str, scopes: &[(String, LevelFilter)]) -> Option<LevelFilter> {
+    let fitting = scopes.iter().filter(|(scope, _)| scope.is_empty() || is_in(target, scope));
+    fitting.max_by_key(|(scope, _)| scope.len()).map(|(_, level)| *level)
 }
 
 /// Now, as RFC 3339 in UTC with milliseconds.
@@ -314,9 +325,31 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_scope_that_was_set_decides() {
+        let scopes = [
+            (String::new(), LevelFilter::Error),
+            ("fabric".to_owned(), LevelFilter::Trace),
+            ("core::fabric::call".to_owned(), LevelFilter::Off),
+        ];
+        for (target, level) in [
+            ("mpreg::node", LevelFilter::Error),
+            ("mpreg::core::fabric::gossip", LevelFilter::Trace),
+            ("mpreg::core::fabric::call", LevelFilter::Off),
+        ] {
+            assert_eq!(scope_level(target, &scopes), Some(level), "{target}");
+        }
+        assert_eq!(scope_level("mpreg::node", &scopes[1..]), None);
+    }
+
+    #[test]
     fn a_burst_is_cut_and_counted() {
-        let settings =
-            LogSettings { level: LevelFilter::Info, debug_scopes: Vec::new(), json: false, node: "n".into() };
+        let settings = LogSettings {
+            level: LevelFilter::Info,
+            debug_scopes: Vec::new(),
+            json: false,
+            scopes: Vec::new(),
+            node: "n".into(),
+        };
         let logger =
             Logger { settings: ArcSwap::from_pointee(settings), journal: false, bursts: Mutex::default() };
         let now = Instant::now();

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod clock;
+pub mod control;
 pub mod counters;
 pub mod deadlines;
 pub mod dial;

@@ -21,7 +21,7 @@ use futures_rustls::rustls::{
     SignatureScheme, SupportedProtocolVersion, version,
 };
 
-use super::certificate;
+use super::certificate::{date_fault, expires_at};
 
 /// `[tls]`.
 #[derive(Debug, Clone)]
@@ -53,11 +53,23 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// What the wss and tcps endpoints of a node present and demand.
+/// What the wss and tcps endpoints of a node present and demand: at any moment one [`ServerTls`].
 #[derive(Debug)]
 pub struct TlsIdentity {
+    current: ArcSwap<ServerTls>,
+}
+
+/// Whom a node trusts when it dials wss or tcps, and what it presents: at any moment one [`ClientTls`].
+#[derive(Debug)]
+pub struct TlsTrust {
+    current: ArcSwap<ClientTls>,
+}
+
+/// The files of a listening side as they were read.
+#[derive(Debug)]
+pub struct ServerTls {
     settings: TlsSettings,
-    current: ArcSwap<Presented>,
+    presented: Presented,
 }
 
 #[derive(Debug)]
@@ -65,13 +77,14 @@ struct Presented {
     config: Arc<ServerConfig>,
     /// Of the node itself.
     certificate: CertificateDer<'static>,
+    expires_at: Option<f64>,
 }
 
-/// Whom a node trusts when it dials wss or tcps, and what it presents.
+/// The files of a dialling side as they were read.
 #[derive(Debug)]
-pub struct TlsTrust {
+pub struct ClientTls {
     settings: TlsSettings,
-    current: ArcSwap<ClientConfig>,
+    config: Arc<ClientConfig>,
 }
 
 /// One fault of `[tls]`.
@@ -83,52 +96,87 @@ pub struct TlsError {
     pub fault: String,
 }
 
+impl ServerTls {
+    pub fn load(settings: TlsSettings) -> Result<ServerTls, TlsError> {
+        let presented = build_server(&settings)?;
+        Ok(ServerTls { settings, presented })
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
+    /// When the certificate of the chain that ends first does, in seconds since 1970.
+    pub fn expires_at(&self) -> Option<f64> {
+        self.presented.expires_at
+    }
+}
+
+impl ClientTls {
+    /// Also reads the certificates that the system trusts.
+    pub fn load(settings: TlsSettings) -> Result<ClientTls, TlsError> {
+        let config = Arc::new(build_client(&settings)?);
+        Ok(ClientTls { settings, config })
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+}
+
 impl TlsIdentity {
     pub fn load(settings: TlsSettings) -> Result<TlsIdentity, TlsError> {
-        let current = ArcSwap::new(Arc::new(build_server(&settings)?));
-        Ok(TlsIdentity { settings, current })
+        Ok(TlsIdentity { current: ArcSwap::from_pointee(ServerTls::load(settings)?) })
     }
 
     /// Reads the files again. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(build_server(&self.settings)?));
+        let settings = self.current().settings.clone();
+        self.install(Arc::new(ServerTls::load(settings)?));
         Ok(())
     }
 
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
+    /// For the handshakes that come; what is open goes on.
+    pub fn install(&self, tls: Arc<ServerTls>) {
+        self.current.store(tls);
+    }
+
+    pub fn current(&self) -> Arc<ServerTls> {
+        self.current.load_full()
     }
 
     /// What is wrong with the dates of the certificate at this time, in seconds since 1970, or will be soon.
     pub fn date_fault(&self, wall: f64) -> Option<TlsError> {
-        let fault = certificate::date_fault(&self.current.load().certificate, wall)?;
-        let file = self.settings.cert_file.clone();
+        let current = self.current.load();
+        let fault = date_fault(&current.presented.certificate, wall)?;
+        let file = current.settings.cert_file.clone();
         Some(TlsError { key: "tls.cert_file", file, fault: format!("{fault}; renew it and reload the node") })
     }
 
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        self.current.load().config.clone()
+        self.current.load().presented.config.clone()
     }
 }
 
 impl TlsTrust {
-    /// Also reads the certificates that the system trusts.
     pub fn load(settings: TlsSettings) -> Result<TlsTrust, TlsError> {
-        let current = ArcSwap::new(Arc::new(build_client(&settings)?));
-        Ok(TlsTrust { settings, current })
+        Ok(TlsTrust::of(Arc::new(ClientTls::load(settings)?)))
     }
 
-    /// Reads the files again. On an error the old trust stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(build_client(&self.settings)?));
-        Ok(())
+    pub fn of(tls: Arc<ClientTls>) -> TlsTrust {
+        TlsTrust { current: ArcSwap::new(tls) }
     }
 
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
+    /// For the links that are dialled from now on.
+    pub fn install(&self, tls: Arc<ClientTls>) {
+        self.current.store(tls);
     }
 
-    pub(super) fn client_config(&self) -> Arc<ClientConfig> {
+    pub fn current(&self) -> Arc<ClientTls> {
         self.current.load_full()
     }
 }
@@ -166,6 +214,7 @@ fn build_server(settings: &TlsSettings) -> Result<Presented, TlsError> {
             fault: "an endpoint with TLS needs a certificate; set tls.cert_file and tls.key_file".to_owned(),
         });
     };
+    let expires_at = chain.iter().filter_map(expires_at).reduce(f64::min);
     let Some(certificate) = chain.first().cloned() else {
         return Err(TlsError::missing("tls.cert_file", "no certificate in it"));
     };
@@ -197,7 +246,7 @@ fn build_server(settings: &TlsSettings) -> Result<Presented, TlsError> {
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|e| settings.key_fault(e))?;
-    Ok(Presented { config: Arc::new(config), certificate })
+    Ok(Presented { config: Arc::new(config), certificate, expires_at })
 }
 
 fn build_client(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {

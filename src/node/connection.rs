@@ -27,6 +27,7 @@ use crate::core::reason::Reason;
 use crate::core::time::Now;
 use crate::drive::link::{Incoming, Link, LinkError, close_code};
 use crate::wire::client::{Message, read};
+use crate::wire::fabric::is_of_a_node;
 
 /// Who is at the other end of a link.
 pub struct Origin {
@@ -98,6 +99,7 @@ impl Connection {
         }
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.running.clear();
+        self.hub.cancel_alone(&self.outlet);
         self.hub.close_outlet(&self.outlet, self.origin.dialled.is_none());
         if self.is_peer {
             self.hub.control(Event::LinkClosed { link: self.outlet.link_id() });
@@ -172,7 +174,7 @@ impl Connection {
         let now = self.hub.clock.now();
         let heard_at = self.hub.clock.instant(now.mono);
         for _ in 0..BATCH_MESSAGES_MAX {
-            if self.running.len() >= RUNNING_MAX || self.outlet.is_congested() {
+            if self.running.len() + self.outlet.under_way() >= RUNNING_MAX || self.outlet.is_congested() {
                 return Poll::Pending;
             }
             let Poll::Ready(incoming) = self.link.poll_read(cx) else { return Poll::Pending };
@@ -196,7 +198,7 @@ impl Connection {
 
     fn message(&mut self, frame: &Bytes, now: Now) -> Served {
         // There is no client behind a link that this node dialled, and the answers of a peer have no role.
-        if self.origin.dialled.is_some() {
+        if self.origin.dialled.is_some() || (self.is_peer && is_of_a_node(frame)) {
             return self.peer_message(frame);
         }
         match read(frame) {
@@ -325,7 +327,7 @@ impl Connection {
             // A link that answers pings is alive, however little its client says (client.md 1.5).
             let quiet = now.duration_since(self.last_heard);
             let idle = !idle_timeout.is_zero() && !self.link.has_pings() && quiet >= idle_timeout;
-            if idle && self.outlet.subscriptions() == 0 && self.running.is_empty() && !self.is_peer {
+            if idle && self.outlet.subscriptions() == 0 && !self.is_working() && !self.is_peer {
                 let text = format!("idle for {} s", idle_timeout.as_secs_f64());
                 return Poll::Ready(End::Ours { code: close_code::NORMAL, text });
             }
@@ -360,9 +362,13 @@ impl Connection {
         until_ping.min(until_idle).max(TIMER_MIN)
     }
 
+    fn is_working(&self) -> bool {
+        !self.running.is_empty() || self.outlet.under_way() > 0
+    }
+
     /// The end of a connection of a node that stops: when nothing runs for it any more.
     fn drained(&self) -> Option<End> {
-        (self.hub.is_stopping() && !self.is_peer && self.running.is_empty() && self.outlet.is_empty())
+        (self.hub.is_stopping() && !self.is_peer && !self.is_working() && self.outlet.is_empty())
             .then(|| End::Ours { code: close_code::GOING_AWAY, text: "the node stops".into() })
     }
 }

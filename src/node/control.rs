@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{Task, Timer};
 
+use super::alone::Alone;
 use super::hub::{Hub, lock};
+use super::outlet::Outlet;
 use super::policy_file::PolicyFile;
 use super::route_keys::RouteKeys;
 use super::{request, serve};
-use crate::core::catalog::{Delta, FunctionEntry, IDEMPOTENT_TAG, Text, TopicEntry, unset};
+use crate::core::catalog::{Delta, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
 use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
@@ -24,7 +26,7 @@ use crate::core::membership::LinkId;
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{ConnectionId, Message};
 use crate::core::reason::Reason;
-use crate::core::rpc::select::{Candidate, Demands, choose};
+use crate::core::rpc::select::Demands;
 use crate::core::rpc::version::Constraint;
 use crate::core::time::Now;
 use crate::drive::tls::TlsTrust;
@@ -46,7 +48,7 @@ pub struct Control {
     /// Calls of other nodes that run on this one.
     executing: BTreeMap<u64, Task<()>>,
     /// Calls of this node that run on other nodes.
-    waiting: BTreeMap<Text, Sender<Result<Box<RawValue>, CallError>>>,
+    waiting: BTreeMap<Text, Waiting>,
     /// The keys of other clusters, from the configuration and its provider.
     pub(super) route_keys: RouteKeys,
     /// Whom this node trusts when it dials TLS.
@@ -59,8 +61,21 @@ pub struct Control {
     instance_id: Text,
 }
 
+/// Who waits for the answer of a call.
+pub(super) enum Waiting {
+    Task(Sender<Result<Box<RawValue>, CallError>>),
+    Alone(Box<Alone>),
+}
+
 /// Where the answer of a call arrives.
 type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
+
+/// The nodes that a call was tried at, and what the last one said.
+#[derive(Debug, Clone, Default)]
+pub struct Tried {
+    pub nodes: Vec<Text>,
+    pub failed: Option<CallError>,
+}
 
 impl Control {
     pub fn new(
@@ -95,10 +110,24 @@ impl Control {
 }
 
 impl Control {
+    /// How many calls of other nodes run on this one.
+    pub fn executing(&self) -> usize {
+        self.executing.len()
+    }
+
     /// When something is to be done without any event.
     fn next_deadline(&self) -> Option<Duration> {
         let times = [self.fabric.next_deadline(), self.discovery.next_timeout()];
         times.into_iter().flatten().min()
+    }
+
+    /// The ids of the requests of a connection that wait without a task; nobody waits for them any more.
+    pub(super) fn take_alone(&mut self, outlet: &Outlet) -> Vec<Text> {
+        let is_its = |waiting: &Waiting| matches!(waiting, Waiting::Alone(alone) if alone.is_of(outlet));
+        let its = self.waiting.iter().filter(|(_, waiting)| is_its(waiting));
+        let its: Vec<Text> = its.map(|(id, _)| id.clone()).collect();
+        self.waiting.retain(|_, waiting| !is_its(waiting));
+        its
     }
 
     /// Wakes the timer if it would come too late. One that is set for an earlier time looks then, and is set again.
@@ -154,6 +183,11 @@ impl Hub {
                 self.executor.spawn(serve::dial_peer(self.clone(), url, timeout, trust)).detach();
             }
             Action::Execute(execution) => {
+                if let Some((reason, text)) = self.takes_no_work() {
+                    let error = CallError::failed(text).because(reason);
+                    self.count_error(&error);
+                    return Some(Event::CallDone { execution: execution.execution, outcome: Err(error) });
+                }
                 if let Some(outcome) = request::echo_for_peer(self, &execution) {
                     if let Err(error) = &outcome {
                         self.count_error(error);
@@ -167,7 +201,8 @@ impl Hub {
             Action::CancelExecution { execution } => drop(control.executing.remove(&execution)),
             Action::CallAnswered { request_id, outcome } => match control.waiting.remove(&request_id) {
                 // Nobody waits any more if the client has gone.
-                Some(waiting) => drop(waiting.try_send(outcome)),
+                Some(Waiting::Task(waiting)) => drop(waiting.try_send(outcome)),
+                Some(Waiting::Alone(alone)) => self.answer_alone(*alone, outcome, now),
                 None => self.counters.count(Reason::ResultNotUnderstood),
             },
             Action::Deliver { topic, message_id, message } => {
@@ -183,13 +218,24 @@ impl Hub {
             Action::CatalogChanged(delta) => self.catalog_changed(control, &delta, now),
             Action::Refused { reason, link, count, text } => {
                 self.counters.count_many(reason, count as u64);
+                if reason == Reason::TurnedAway
+                    && let Some(url) = link.and_then(|link| control.fabric.membership().address(link))
+                {
+                    self.journal.not_reached(url, now.wall, &text);
+                }
+                self.journal.refused(reason, now.wall, &text);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
                 let is_quiet = reason.is_routine()
                     || reason.is_of_federation() && !self.settings().federation.log.rejections;
                 let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");
             }
-            Action::Log { level, text } => log::log!(level, "{text}"),
+            Action::Log { level, text } => {
+                if level <= log::Level::Info {
+                    self.journal.happened(now.wall, &text);
+                }
+                log::log!(level, "{text}");
+            }
         }
         None
     }
@@ -281,19 +327,18 @@ impl Hub {
         args: &RawValue,
         kwargs: &RawValue,
         deadline: Duration,
+        mut tried: Tried,
     ) -> Result<Json, CallError> {
-        let mut tried: Vec<Text> = Vec::new();
-        let mut failed: Option<CallError> = None;
         loop {
             let (answer, _cancel, chosen) = {
                 let now = self.clock.now();
                 let mut control = lock(&self.control);
-                let chosen = match choose_endpoint(&control.fabric, demands, &tried, self, now) {
+                let chosen = match control.fabric.choose_endpoint(demands, &tried.nodes, now) {
                     Ok(chosen) => chosen,
-                    Err(error) => return Err(failed.unwrap_or(error)),
+                    Err(error) => return Err(tried.failed.unwrap_or(error)),
                 };
                 let to = (chosen.cluster.clone(), chosen.node.clone());
-                let (answer, cancel) = self.send_to(&mut control, to, demands, args, kwargs, deadline, now);
+                let (answer, cancel) = self.ask(&mut control, to, demands, (args, kwargs), deadline, now);
                 (answer, cancel, chosen)
             };
             let error = match answer.recv().await {
@@ -301,12 +346,12 @@ impl Hub {
                 Ok(Err(error)) => error,
                 Err(_) => CallError::failed("the call was given up").because(Reason::LinkLost),
             };
-            tried.push(chosen.node);
-            if tried.len() >= NODES_TRIED_MAX || !may_try_again(&error, chosen.idempotent) {
+            tried.nodes.push(chosen.node);
+            if tried.nodes.len() >= NODES_TRIED_MAX || !error.may_run_elsewhere(chosen.idempotent) {
                 return Err(error);
             }
             self.count_error(&error);
-            failed = Some(error);
+            tried.failed = Some(error);
         }
     }
 
@@ -323,7 +368,8 @@ impl Hub {
         let (answer, _cancel) = {
             let now = self.clock.now();
             let mut control = lock(&self.control);
-            self.send_to(&mut control, (cluster.clone(), node.clone()), demands, args, kwargs, deadline, now)
+            let to = (cluster.clone(), node.clone());
+            self.ask(&mut control, to, demands, (args, kwargs), deadline, now)
         };
         match answer.recv().await {
             Ok(outcome) => outcome.map(Json::from),
@@ -331,21 +377,41 @@ impl Hub {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call has that many parts")]
-    fn send_to(
+    /// A call whose answer a task waits for.
+    fn ask(
         self: &Arc<Self>,
         control: &mut Control,
-        (cluster, node): (Text, Text),
+        to: (Text, Text),
         demands: &Demands<'_>,
-        args: &RawValue,
-        kwargs: &RawValue,
+        arguments: (&RawValue, &RawValue),
         deadline: Duration,
         now: Now,
     ) -> (Awaited, CancelCall) {
         let (sender, receiver) = bounded(1);
+        let waiting = Waiting::Task(sender);
+        let request_id = self.send_to(control, to, demands, arguments, deadline, waiting, now);
+        (receiver, CancelCall { hub: self.clone(), request_id })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call has that many parts")]
+    pub(super) fn send_to(
+        self: &Arc<Self>,
+        control: &mut Control,
+        (cluster, node): (Text, Text),
+        demands: &Demands<'_>,
+        (args, kwargs): (&RawValue, &RawValue),
+        deadline: Duration,
+        waiting: Waiting,
+        now: Now,
+    ) -> Text {
+        // The request that a task waits for ends in its own words.
+        let patience = match waiting {
+            Waiting::Task(_) => WAITING_SLACK,
+            Waiting::Alone(_) => Duration::ZERO,
+        };
         control.last_request += 1;
         let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
-        control.waiting.insert(request_id.clone(), sender);
+        control.waiting.insert(request_id.clone(), waiting);
         let call = Call {
             request_id: request_id.clone(),
             command: demands.fun.into(),
@@ -357,9 +423,10 @@ impl Hub {
             args: args.to_owned(),
             kwargs: kwargs.to_owned(),
             deadline,
+            patience,
         };
         self.control_locked(control, Event::Call(Box::new(call)), now);
-        (receiver, CancelCall { hub: self.clone(), request_id })
+        request_id
     }
 
     pub fn leaves_cluster(&self, command: &Command<'_>) -> bool {
@@ -483,63 +550,11 @@ async fn execute_here(hub: &Arc<Hub>, execution: &Execution) -> Result<Json, Cal
     smol::future::or(running, limit).await
 }
 
-/// Whether another node may be asked after this failure: only where nothing can have run, or running twice does no harm.
-fn may_try_again(error: &CallError, idempotent: bool) -> bool {
-    match error.reason {
-        Some(Reason::NoRoute | Reason::RouteLoop | Reason::HopBudget | Reason::FunctionNotFound) => true,
-        Some(Reason::LinkLost) => idempotent,
-        _ => false,
-    }
-}
-
-/// A node that offers what is asked for.
-struct Chosen {
-    cluster: Text,
-    node: Text,
-    idempotent: bool,
-}
-
-/// Cluster and node for a command, from all that the catalog knows but the nodes that were tried.
-fn choose_endpoint(
-    fabric: &Fabric,
-    demands: &Demands<'_>,
-    tried: &[Text],
-    hub: &Hub,
-    now: Now,
-) -> Result<Chosen, CallError> {
-    let loads: BTreeMap<&Text, f64> = fabric
-        .catalog()
-        .functions_named(demands.fun)
-        .map(|f| (&f.node_id, fabric.membership().load_score(&f.node_id, now)))
-        .collect();
-    let functions = fabric.catalog().functions_named(demands.fun);
-    let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
-    let candidates = functions.iter().map(|f| Candidate {
-        name: &f.identity.name,
-        function_id: &f.identity.function_id,
-        version: &f.identity.version.0,
-        resources: &f.resources,
-        cluster: &f.cluster_id,
-        node: &f.node_id,
-        load: loads.get(&f.node_id).copied().unwrap_or_default(),
-        local: f.node_id == *hub.node_id(),
-    });
-    // A node without a link is only chosen where nobody better offers the function.
-    let reachable = candidates.clone().filter(|c| fabric.reaches(c.cluster, c.node));
-    let chosen = choose(reachable, demands, hub.cluster_id())
-        .or_else(|_| choose(candidates, demands, hub.cluster_id()))?;
-    let is_it = |f: &&&std::sync::Arc<FunctionEntry>| {
-        *f.node_id == *chosen.node
-            && *f.cluster_id == *chosen.cluster
-            && f.identity.version.0 == *chosen.version
-    };
-    let idempotent =
-        functions.iter().find(is_it).is_some_and(|f| f.tags.iter().any(|t| **t == *IDEMPOTENT_TAG));
-    Ok(Chosen { cluster: chosen.cluster.into(), node: chosen.node.into(), idempotent })
-}
-
 /// Nodes that a call is tried at, one after the other.
 const NODES_TRIED_MAX: usize = 3;
+/// How much longer than its request the call of a task is waited for.
+const WAITING_SLACK: Duration = Duration::from_millis(100);
+
 fn has_removals(delta: &Delta) -> bool {
     delta.counts().iter().skip(1).step_by(2).any(|(_, count)| *count > 0)
 }

@@ -16,6 +16,8 @@ pub enum Local {
     Echos,
     /// One of the discovery functions.
     Discovery,
+    /// Asks the nodes on the way (core::fabric::explain).
+    Explain,
     Worker(FunctionKey),
 }
 
@@ -82,6 +84,11 @@ impl LocalFunctions {
         }
         // A description may have to be fetched from other nodes.
         command.fun != "rpc_describe" && self.is_forced_local(command, own_cluster)
+    }
+
+    /// Whether a function of that name is served here at all.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// What runs a command that demands nothing but the name.

@@ -12,15 +12,16 @@ use smol::Executor;
 
 use super::control::Control;
 use super::functions::LocalFunctions;
+use super::journal::Journal;
 use super::keeper::Keeper;
 use super::memory::Memory;
 use super::outlet::Outlet;
-use super::{fabric_settings, translate};
-use crate::config::{Loaded, Settings};
+use super::{start, translate};
+use crate::config::Settings;
 use crate::core::catalog::{Text, TransportEndpoint};
 use crate::core::discovery::TenantSettings;
 use crate::core::error::CallError;
-use crate::core::fabric::Event;
+use crate::core::fabric::{Closing, Event};
 use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
 use crate::core::pubsub::outbound::{OutboundLimits, SlowSubscriber};
 use crate::core::pubsub::pattern::Pattern;
@@ -43,6 +44,7 @@ pub struct Hub {
     pub deadlines: Deadlines,
     started_at: f64,
     pub counters: Counters,
+    pub journal: Journal,
     pub executor: Arc<Executor<'static>>,
     /// Is told how the node is.
     pub supervisor: Arc<Supervisor>,
@@ -75,6 +77,9 @@ pub struct Hub {
     inbound: AtomicUsize,
     pending: AtomicUsize,
     stopping: AtomicBool,
+    draining: AtomicBool,
+    /// Closed when the node begins to stop: then nobody listens any more.
+    listening_ends: (smol::channel::Sender<()>, smol::channel::Receiver<()>),
 }
 
 /// What a hub is made of.
@@ -133,6 +138,7 @@ impl Hub {
             clock: parts.clock,
             deadlines: parts.deadlines,
             counters: Counters::default(),
+            journal: Journal::default(),
             executor: parts.executor,
             supervisor: parts.supervisor,
             control: Mutex::new(parts.control),
@@ -158,6 +164,8 @@ impl Hub {
             inbound: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            listening_ends: smol::channel::bounded(1),
             settings: ArcSwap::new(settings),
         })
     }
@@ -317,10 +325,20 @@ impl Hub {
     /// Counts and logs what a stranger did wrong.
     pub fn refused(&self, reason: Reason, peer: &str, text: &str) {
         self.counters.count(reason);
+        self.journal.refused(reason, self.clock.now().wall, &format!("{peer}: {text}"));
         log::warn!(reason = reason.name(), peer = peer; "refused: {text}");
     }
 
     // For those who watch
+
+    /// What speaks against giving the node work.
+    pub fn unready(&self) -> Vec<&'static str> {
+        let stopping = self.is_stopping().then_some("the node is stopping and takes no new work");
+        let draining = self.is_draining().then_some("the node is draining and takes no new work");
+        let failing = self.keeper().is_some_and(Keeper::is_failing);
+        let failing = failing.then_some("the store cannot be written; the log says why");
+        [stopping, draining, failing].into_iter().flatten().collect()
+    }
 
     /// When the node was started, in seconds since 1970.
     pub fn started_at(&self) -> f64 {
@@ -388,26 +406,44 @@ impl Hub {
 
     // Settings and end
 
-    /// Takes the keys that may change while the node runs.
-    pub fn reload(self: &Arc<Self>, loaded: &Loaded, now: Now) {
+    /// The links that would be closed if these settings held.
+    pub fn closings(&self, settings: &Settings) -> Vec<Closing> {
+        let control = lock(&self.control);
+        let keys = control.route_keys.all();
+        control.fabric.closings(&translate::revision(settings, keys, &self.node_id, &self.listening))
+    }
+
+    /// Puts other settings in force, whose keys that need a restart are those of before. What cannot be done stays as it
+    /// was, and is told.
+    pub fn revise(
+        self: &Arc<Self>,
+        mut settings: Settings,
+        keys: Vec<ConfiguredKey>,
+        now: Now,
+    ) -> Vec<String> {
         let old = self.settings();
-        let mut settings = live(&old, &loaded.settings);
-        self.tenants.store(Arc::new(translate::tenants(&settings)));
+        let mut faults = Vec::new();
+        let tenants = translate::tenants(&settings);
         {
             let mut control = lock(&self.control);
             control.discovery.set_rate_limit(translate::rate_limit(&settings));
-            if old.discovery.policy.rule != settings.discovery.policy.rule {
+            control.discovery.set_tenants(tenants.clone());
+            control.discovery.set_admin(translate::admin(&settings));
+            if old.discovery.policy != settings.discovery.policy {
                 match self.replace_policy(&mut control, &settings, now) {
                     Ok(()) => {}
                     Err(fault) => {
-                        log::error!("reload: discovery.policy.rule stays as it was: {fault}");
-                        settings.discovery.policy.rule = old.discovery.policy.rule.clone();
+                        faults.push(format!("discovery.policy stays as it was: {fault}"));
+                        settings.discovery.policy = old.discovery.policy.clone();
                     }
                 }
             }
-            match fabric_settings::keys(loaded) {
-                Ok(keys) => drop(control.route_keys.configure(keys)),
-                Err(faults) => log::error!("reload: route.security.key stays as it was: {faults}"),
+            control.route_keys.configure(keys);
+            if old.function != settings.function
+                && let Err(fault) = self.revise_functions(&mut control, &settings, now)
+            {
+                faults.push(format!("function stays as it was: {fault}"));
+                settings.function = old.function.clone();
             }
             let keys = control.route_keys.all();
             let revision = translate::revision(&settings, keys, &self.node_id, &self.listening);
@@ -415,6 +451,7 @@ impl Hub {
             control.local.transport_endpoints = revision.transport_endpoints.clone();
             self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
         }
+        self.tenants.store(Arc::new(tenants));
         self.memory.set_limit(&settings);
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));
@@ -424,6 +461,24 @@ impl Hub {
         let per_connection_max = settings.limits.subscriptions_per_connection;
         self.with_subscriptions(|subscriptions| subscriptions.set_limit(per_connection_max));
         self.settings.store(Arc::new(settings));
+        faults
+    }
+
+    /// Serves the declared functions of these settings: workers first, so that nobody finds one that is not there.
+    fn revise_functions(
+        self: &Arc<Self>,
+        control: &mut Control,
+        settings: &Settings,
+        now: Now,
+    ) -> Result<(), String> {
+        control.discovery.set_functions(start::declarations(settings)?).map_err(|(_, text)| text)?;
+        self.workers.revise(translate::workers(settings));
+        let table = start::local_functions(&self.node_id, &control.discovery, &self.workers);
+        self.functions.store(Arc::new(table));
+        let entries = control.discovery.registry().entries(&control.local, now.wall);
+        let entries = entries.iter().map(|entry| (**entry).clone()).collect();
+        self.control_locked(control, Event::LocalFunctions(entries), now);
+        Ok(())
     }
 
     /// Puts the rules of the configuration in force; they replace those that were applied by RPC, stored ones too.
@@ -464,10 +519,52 @@ impl Hub {
         self.stopping.load(Relaxed)
     }
 
-    /// No new work from now on; connections end when nothing runs for them.
-    pub fn stop(&self) {
+    /// No new work from now on, and nobody is let in; connections end when nothing runs for them.
+    pub fn stop(self: &Arc<Self>) {
         self.stopping.store(true, Relaxed);
+        self.listening_ends.0.close();
+        self.control(Event::Draining(true));
         self.each_outlet(Outlet::wake);
+    }
+
+    /// No new work while this holds; what is there goes on. False where it held already.
+    pub fn drain(self: &Arc<Self>, draining: bool) -> bool {
+        let is_new = self.draining.swap(draining, Relaxed) != draining;
+        if is_new {
+            self.control(Event::Draining(draining || self.is_stopping()));
+        }
+        is_new
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Why no new work is taken, in words for whoever brings some; `None` where it is.
+    pub fn takes_no_work(&self) -> Option<(Reason, &'static str)> {
+        if self.is_stopping() {
+            Some((Reason::Stopping, "the node is stopping; use another"))
+        } else if self.is_draining() {
+            Some((Reason::Draining, "the node is draining; use another"))
+        } else {
+            None
+        }
+    }
+
+    /// Ends when nobody is let in any more.
+    pub async fn listening_ends(&self) {
+        // Nothing is ever sent; the channel is closed.
+        while self.listening_ends.1.recv().await.is_ok() {}
+    }
+
+    /// Commands of clients and of other nodes that are under way.
+    pub fn calls_pending(&self) -> usize {
+        self.pending.load(Relaxed)
+    }
+
+    /// Calls of other nodes that run here.
+    pub fn executing(&self) -> usize {
+        lock(&self.control).executing()
     }
 
     pub fn connections(&self) -> usize {
@@ -501,23 +598,6 @@ impl Drop for Places {
 /// A lock whose holder cannot have panicked: a release build aborts.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The settings in force after a reload: the keys that may change while the node runs are the new ones.
-fn live(old: &Settings, new: &Settings) -> Settings {
-    let mut settings = old.clone();
-    settings.limits = new.limits.clone();
-    settings.log.level = new.log.level;
-    settings.log.debug_scopes = new.log.debug_scopes.clone();
-    settings.listen.advertised_urls = new.listen.advertised_urls.clone();
-    settings.peers.r#static = new.peers.r#static.clone();
-    settings.discovery.rate_limit = new.discovery.rate_limit.clone();
-    settings.tenants.credential = new.tenants.credential.clone();
-    settings.discovery.policy.rule = new.discovery.policy.rule.clone();
-    settings.federation.allowed_clusters = new.federation.allowed_clusters.clone();
-    settings.route.policy = new.route.policy.clone();
-    settings.route.security.key = new.route.security.key.clone();
-    settings
 }
 
 fn outbound_limits(settings: &Settings) -> OutboundLimits {

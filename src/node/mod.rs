@@ -1,16 +1,20 @@
 //! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
+mod alone;
 mod connection;
 mod control;
 mod discover;
+mod explain;
 pub mod fabric_settings;
 mod functions;
 #[cfg(feature = "test-hooks")]
 mod hooks;
 mod hub;
+mod journal;
 mod keeper;
 mod memory;
 mod monitoring;
+pub mod operate;
 mod outlet;
 mod policy_file;
 mod publish;
@@ -19,6 +23,7 @@ mod request;
 pub mod route_keys;
 mod serve;
 mod start;
+mod stop;
 mod surroundings;
 mod translate;
 
@@ -26,19 +31,15 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use smol::{Executor, Timer};
+use smol::Executor;
 
-use crate::config::{self, Faults, Key, LoadRequest, Loaded, Reload};
-use crate::core::fabric::Event;
-use crate::drive::link::close_code;
+use crate::config::{self, Faults, LoadRequest, Loaded};
 use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
 use crate::drive::supervisor::{self, Supervisor};
-use crate::drive::tls::TlsTrust;
-use hub::Hub;
-use start::{Started, Tls, settle_logs, start};
+use operate::Operator;
+use start::{Started, settle_logs, start};
 
 /// Where the settings of a node come from.
 #[derive(Debug, Clone)]
@@ -47,6 +48,16 @@ pub struct LoadPlan {
     /// (key, text of its value, the option it comes from), lowest first.
     pub overrides: Vec<(String, String, String)>,
     pub legacy_ignore_unknown: bool,
+}
+
+impl LoadPlan {
+    /// What the places of the plan say now.
+    pub fn read(&self) -> Result<Loaded, Faults> {
+        let mut request = LoadRequest::of_process(self.path.clone());
+        request.overrides = self.overrides.clone();
+        request.legacy_ignore_unknown = self.legacy_ignore_unknown;
+        config::load(&request)
+    }
 }
 
 /// Exit statuses of cli-config 4.9 that a node uses.
@@ -75,13 +86,10 @@ pub fn main(plan: LoadPlan) -> ExitCode {
 
 /// Loads the configuration; the error is everything that speaks against a start.
 fn load(plan: &LoadPlan) -> Result<Loaded, Faults> {
-    let mut request = LoadRequest::of_process(plan.path.clone());
-    request.overrides = plan.overrides.clone();
-    request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
-    let loaded = config::load(&request)?;
+    let loaded = plan.read()?;
     match config::refuse_unserved(&loaded) {
-        None => Ok(loaded),
         Some(faults) => Err(faults),
+        None => Ok(loaded),
     }
 }
 
@@ -95,45 +103,40 @@ async fn run(
         Ok(asking) => asking,
         Err(error) => return failed(&supervisor, &format!("cannot listen for signals: {error}")),
     };
+    // First of all: a second node in the same place must not touch anything of the first.
+    let control = match operate::bind(&loaded) {
+        Ok(control) => control.map(Arc::new),
+        Err(text) => return failed(&supervisor, &text),
+    };
     let started = match start(&executor, loaded, &supervisor).await {
         Ok(started) => started,
         Err(text) => return failed(&supervisor, &text),
     };
-    let Started { hub, mut tls, loaded } = started;
+    let Started { hub, tls, loaded } = started;
     executor.spawn(settle_logs()).detach();
+    let identity = tls.identity.clone();
+    let operator = Operator::new(hub.clone(), plan, loaded, tls);
+    if let Some(control) = &control {
+        log::info!("mpreg ctl is answered at {}", control.path().display());
+        executor.spawn(operator.clone().serve(control.clone())).detach();
+    }
     #[cfg(feature = "test-hooks")]
     executor.spawn(hooks::get_stuck_on_signal(hub.clone())).detach();
     supervisor.ready();
     executor.spawn(report::keep_told(hub.clone())).detach();
-    executor.spawn(surroundings::keep_looking(hub.clone(), tls.identity.clone())).detach();
+    executor.spawn(surroundings::keep_looking(hub.clone(), identity)).detach();
     loop {
         match asking.next().await {
             Asked::Stop => break,
             Asked::Reload => {
-                supervisor.reloading();
-                supervisor.trouble(reload(&hub, &mut tls, &plan, &loaded).err());
-                supervisor.ready();
+                // What became of it is in the log.
+                let _ = operator.reload(None).await;
             }
         }
     }
-    let stop_timeout = hub.settings().node.stop_timeout;
-    supervisor.stopping(stop_timeout);
-    log::info!("stopping; at most {} s", stop_timeout.as_secs_f64());
-    let workers_grace = WORKERS_GRACE.min(stop_timeout / 3);
-    let ended = smol::future::or(
-        async {
-            drain(&hub, stop_timeout - workers_grace).await;
-            hub.workers().stop(workers_grace).await;
-            keeper::finish(&hub).await;
-            true
-        },
-        async {
-            while asking.next().await != Asked::Stop {}
-            false
-        },
-    );
-    if !ended.await {
-        log::warn!("told to stop again; ending at once");
+    stop::stop(&hub, &mut asking).await;
+    if let Some(control) = &control {
+        control.remove();
     }
     log::info!("stopped");
     ExitCode::SUCCESS
@@ -144,84 +147,3 @@ fn failed(supervisor: &Supervisor, text: &str) -> ExitCode {
     supervisor.trouble(Some(text.to_owned()));
     ExitCode::from(EXIT_FAILED)
 }
-
-/// No new work; what runs may finish; then the peers hear a farewell and the connections end.
-async fn drain(hub: &Arc<Hub>, time: Duration) {
-    let finished = async {
-        // What runs for clients is finished first, over the links that are still up.
-        hub.stop();
-        while hub.clients() > 0 {
-            Timer::after(DRAIN_LOOK).await;
-        }
-        hub.control(Event::Stop);
-        hub.each_outlet(|outlet| outlet.close(close_code::GOING_AWAY, "the node stops".into()));
-        while hub.connections() > 0 {
-            Timer::after(DRAIN_LOOK).await;
-        }
-    };
-    smol::future::or(finished, async {
-        Timer::after(time).await;
-        log::warn!("{} connections did not end in time", hub.connections());
-        hub.each_outlet(|outlet| outlet.close(close_code::GOING_AWAY, "the node stops".into()));
-    })
-    .await;
-}
-
-/// Reads the configuration again. What is wrong changes nothing, and is the error; what cannot change while the node
-/// runs is said each time, for as long as it differs from what the node was `started` with.
-fn reload(hub: &Arc<Hub>, tls: &mut Tls, plan: &LoadPlan, started: &Loaded) -> Result<(), String> {
-    let mut request = LoadRequest::of_process(plan.path.clone());
-    request.overrides = plan.overrides.clone();
-    request.legacy_ignore_unknown = plan.legacy_ignore_unknown;
-    let new = match config::load(&request) {
-        Ok(new) => new,
-        Err(faults) => {
-            log::error!("reload: nothing changed: {faults}");
-            return Err(format!(
-                "reload refused, the old configuration stays in force: {}",
-                faults.summary()
-            ));
-        }
-    };
-    let mut trouble = Vec::new();
-    if let Some(faults) = config::refuse_unserved(&new) {
-        log::error!("reload: with this configuration a restart will fail: {faults}");
-        trouble.push(format!("with this configuration a restart will fail: {}", faults.summary()));
-    }
-    // Certificates are read again under the names that the listeners have.
-    let renamed = |key: &&'static Key| key.path.starts_with("tls.") && key.row.reload != Reload::Restart;
-    let renamed = started.changed(&new).into_iter().filter(renamed);
-    for key in started.needs_restart(&new).into_iter().chain(renamed) {
-        log::warn!(key = key.path.as_str(); "reload: {} takes effect after a restart", key.path);
-    }
-    if tls.trust.is_none() && start::dials_tls(&new.settings) {
-        match TlsTrust::load(translate::tls(&hub.settings())) {
-            Ok(trust) => {
-                let trust = Arc::new(trust);
-                tls.trust = Some(trust.clone());
-                hub::lock(&hub.control).trust = Some(trust);
-            }
-            Err(error) => {
-                log::error!("reload: peers.static: {error}");
-                trouble.push(format!("peers.static: {error}"));
-            }
-        }
-    }
-    let certificates = [
-        tls.identity.as_ref().map(|identity| identity.reload()),
-        tls.trust.as_ref().map(|trust| trust.reload()),
-    ];
-    for fault in certificates.into_iter().flatten().filter_map(Result::err) {
-        log::error!("reload: the old certificates stay in use: {fault}");
-        trouble.push(format!("the old certificates stay in use: {fault}"));
-    }
-    hub.reload(&new, hub.clock.now());
-    logs::install(translate::logs(&hub.settings()));
-    log::info!("reloaded");
-    if trouble.is_empty() { Ok(()) } else { Err(format!("reload: {}", trouble.join("; "))) }
-}
-
-/// Workers get this much of node.stop_timeout to end once their calls are done, or a third of it.
-const WORKERS_GRACE: Duration = Duration::from_secs(3);
-/// How often a stopping node looks whether its connections have ended.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);

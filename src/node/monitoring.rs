@@ -144,16 +144,12 @@ fn alive(hub: &Hub, _: &Request) -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok", "timestamp": hub.clock.now().wall }))
 }
 
-/// The listeners are bound before this endpoint answers, so only the end of the node and a store that cannot be
-/// written speak against it.
+/// The listeners are bound before this endpoint answers, so that they do not speak against it.
 fn ready(hub: &Hub, request: &Request) -> Response {
-    if hub.is_stopping() {
-        return error(hub, StatusCode::SERVICE_UNAVAILABLE, "the node is stopping and takes no new work");
+    match hub.unready().first() {
+        Some(fault) => error(hub, StatusCode::SERVICE_UNAVAILABLE, fault),
+        None => alive(hub, request),
     }
-    if hub.keeper().is_some_and(|keeper| keeper.is_failing()) {
-        return error(hub, StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written; the log says why");
-    }
-    alive(hub, request)
 }
 
 fn prometheus(hub: &Hub, _: &Request) -> Response {

@@ -31,8 +31,13 @@ pub struct Outlet {
     congested: AtomicBool,
     is_peer: AtomicBool,
     subscriptions: AtomicUsize,
+    /// Requests whose answers come from elsewhere.
+    under_way: AtomicUsize,
     waker: AtomicWaker,
 }
+
+/// A request whose answer comes from elsewhere, for as long as this lives.
+pub struct UnderWay(Arc<Outlet>);
 
 impl Outlet {
     pub fn new(id: ConnectionId, limits: OutboundLimits, memory: Arc<Memory>) -> Outlet {
@@ -46,6 +51,7 @@ impl Outlet {
             congested: AtomicBool::new(false),
             is_peer: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -98,8 +104,22 @@ impl Outlet {
         self.subscriptions.fetch_sub(1, Relaxed);
     }
 
+    /// What waits for the other end to read.
+    pub fn waiting_bytes(&self) -> usize {
+        self.lock().bytes()
+    }
+
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.load(Relaxed)
+    }
+
+    pub fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay(self.clone())
+    }
+
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Acquire)
     }
 
     /// The connection leads to another node.
@@ -206,6 +226,15 @@ impl Outlet {
     }
 }
 
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // A connection that takes no more, or that is about to end, waits for this.
+        if self.0.under_way.fetch_sub(1, AcqRel) % UNDER_WAY_STEP == 1 {
+            self.0.waker.wake();
+        }
+    }
+}
+
 impl Drop for Outlet {
     fn drop(&mut self) {
         let left = self.lock().bytes();
@@ -240,3 +269,6 @@ fn cut_text(reason: Reason) -> &'static str {
         _ => "too slow: limits.outbound_per_link is used up",
     }
 }
+
+/// A connection is woken when so many of its requests have ended, and at the last one; its answers wake it besides.
+const UNDER_WAY_STEP: usize = 64;

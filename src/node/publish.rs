@@ -14,7 +14,6 @@ use crate::core::catalog::Text;
 use crate::core::fabric::Event;
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{Message, Refusal, Target, reserved};
-use crate::core::reason::Reason;
 use crate::core::time::Now;
 use crate::wire::client::{Publish, Subscribe, Unsubscribe, write};
 
@@ -42,9 +41,9 @@ const TOPIC_REMEMBERED_BYTES_MAX: usize = 512;
 
 pub fn publish(connection: &mut Connection, wish: &Publish<'_>, now: Now) -> Served {
     let hub = connection.hub.clone();
-    if hub.is_stopping() {
-        hub.counters.count(Reason::Stopping);
-        return connection.answer(|out| write::ack(out, &wish.u, Err("the node is stopping; use another")));
+    if let Some((reason, text)) = hub.takes_no_work() {
+        hub.counters.count(reason);
+        return connection.answer(|out| write::ack(out, &wish.u, Err(text)));
     }
     let audience = connection.matches.audience(&hub, &wish.topic);
     if !audience.open

@@ -22,7 +22,7 @@ fn line(hub: &Hub) -> String {
     let ((linked, wanted), peers) = {
         let control = lock(&hub.control);
         let membership = control.fabric.membership();
-        (membership.seeds_linked(), membership.connected().count())
+        (membership.seeds_reached(hub.clock.now()), membership.connected().count())
     };
     let mut line = match hub.is_stopping() {
         true => format!("stopping, {} connections left", hub.connections()),

@@ -1,5 +1,5 @@
-//! Requests of one connection: run here at once where everything asked for answers at once, else as a future of the
-//! connection.
+//! Requests of one connection: run here at once where everything asked for answers at once, sent on as they are where
+//! another node serves their one command (see [`super::alone`]), else as a future of the connection.
 //!
 //! The order of commands, references, debug outputs and the answer are decided by `core::rpc::run`; this module finds
 //! where each command runs and carries arguments and results.
@@ -15,7 +15,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 
+use super::alone;
 use super::connection::{Connection, Origin, Served};
+use super::control::Tried;
+use super::explain;
 use super::functions::Local;
 use super::hub::Hub;
 use crate::core::discovery::Viewer;
@@ -34,14 +37,17 @@ pub fn serve(connection: &mut Connection, request: &RpcRequest<'_>, frame: &Byte
     let hub = connection.hub.clone();
     hub.counters.requests.fetch_add(1, Relaxed);
     hub.counters.commands.fetch_add(request.commands.len() as u64, Relaxed);
-    if hub.is_stopping() {
-        let error = CallError::failed("the node is stopping; use another").because(Reason::Stopping);
-        hub.count_error(&error);
-        return connection.answer(|out| write::error(out, &request.u, &error));
+    if let Some((reason, text)) = hub.takes_no_work() {
+        let error = CallError::failed(text).because(reason);
+        return refuse(connection, &request.u, &error);
     }
     let functions = hub.functions();
     if !request.commands.iter().all(|command| functions.answers_at_once(command, hub.cluster_id())) {
-        return Served::Later(Box::pin(run_apart(hub, connection.origin.clone(), frame.clone())));
+        if let Some(served) = alone::send_on(connection, request, frame, now) {
+            return served;
+        }
+        let work = run_apart(hub, connection.origin.clone(), frame.clone(), now, Tried::default());
+        return Served::Later(Box::pin(work));
     }
     let origin = connection.origin.clone();
     let (mut run, mut step) = Run::start(request, hub.rpc_limits(), now);
@@ -83,6 +89,7 @@ pub async fn execute_for_peer(
         Local::Echo => builtin::echo(args, kwargs).map(Json::from),
         Local::Echos => builtin::echos(args, kwargs).map(Json::from),
         Local::Discovery => hub.discover(demands.fun, args, kwargs, viewer).await,
+        Local::Explain => explain::answer(hub, args, viewer, time).await,
         Local::Worker(key) => hub.workers().call(key, args, kwargs, time).await.map(Json::from),
     }
 }
@@ -94,7 +101,7 @@ pub fn echo_for_peer(hub: &Hub, call: &Execution) -> Option<Result<Box<RawValue>
     match functions.plain(&call.command).filter(|_| plain)? {
         Local::Echo => Some(builtin::echo(&call.args, &call.kwargs).map(RawValue::to_owned)),
         Local::Echos => Some(builtin::echos(&call.args, &call.kwargs).map(RawValue::to_owned)),
-        Local::Discovery | Local::Worker(_) => None,
+        Local::Discovery | Local::Explain | Local::Worker(_) => None,
     }
 }
 
@@ -102,19 +109,24 @@ pub fn echo_for_peer(hub: &Hub, call: &Execution) -> Option<Result<Box<RawValue>
 type Reported = (usize, Result<Json, CallError>);
 
 /// A request that has to wait for something. The frame is read again, so that everything may be borrowed from it.
-async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<Bytes> {
+///
+/// `tried` is not empty where it failed at other nodes already: then it has one command.
+pub async fn run_apart(
+    hub: Arc<Hub>,
+    origin: Arc<Origin>,
+    frame: Bytes,
+    started: Now,
+    tried: Tried,
+) -> Option<Bytes> {
     let Ok(Message::Rpc(request)) = read(&frame) else { return None };
     let Some(_place) = hub.take_places(request.commands.len()) else {
-        let limit = hub.settings().limits.pending_calls_max;
-        let text =
-            format!("{limit} calls are under way, the limit (limits.pending_calls_max); try again later");
-        let error = CallError::failed(text).because(Reason::PendingCallsLimit);
+        let error = no_place(&hub);
         hub.count_error(&error);
         let mut out = Vec::new();
         write::error(&mut out, &request.u, &error);
         return Some(out.into());
     };
-    let (mut run, mut step) = Run::start(&request, hub.rpc_limits(), hub.clock.now());
+    let (mut run, mut step) = Run::start(&request, hub.rpc_limits(), started);
     let mut deadline = hub.deadlines.until(run.deadline());
     let mut calls = FuturesUnordered::new();
     loop {
@@ -134,9 +146,10 @@ async fn run_apart(hub: Arc<Hub>, origin: Arc<Origin>, frame: Bytes) -> Option<B
                     if hub.leaves_cluster(ready.command) {
                         run.left_cluster();
                     }
-                    let (hub, viewer) = (&hub, &origin.viewer);
-                    let call: Pin<Box<dyn Future<Output = Reported> + Send + '_>> =
-                        Box::pin(async move { (ready.index, command(hub, viewer, &ready, deadline).await) });
+                    let (hub, viewer, tried) = (&hub, &origin.viewer, tried.clone());
+                    let call: Pin<Box<dyn Future<Output = Reported> + Send + '_>> = Box::pin(async move {
+                        (ready.index, command(hub, viewer, &ready, deadline, tried).await)
+                    });
                     calls.push(call);
                 }
             }
@@ -158,6 +171,7 @@ async fn command(
     viewer: &Viewer,
     ready: &Ready<'_>,
     deadline: Duration,
+    tried: Tried,
 ) -> Result<Json, CallError> {
     let time = deadline.saturating_sub(hub.clock.now().mono);
     let functions = hub.functions();
@@ -169,12 +183,13 @@ async fn command(
         Ok(Local::Echo) => builtin::echo(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Echos) => builtin::echos(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Discovery) => hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await,
+        Ok(Local::Explain) => explain::answer(hub, &ready.args, viewer, time).await,
         Ok(Local::Worker(key)) => {
             let call: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(hub.workers().call(key, &ready.args, &ready.kwargs, time));
             call.await.map(Json::from)
         }
-        Err(_) => hub.call_elsewhere(&demands, &ready.args, &ready.kwargs, deadline).await,
+        Err(_) => hub.call_elsewhere(&demands, &ready.args, &ready.kwargs, deadline, tried).await,
     }
 }
 
@@ -191,7 +206,7 @@ fn at_once(hub: &Arc<Hub>, viewer: &Viewer, ready: &Ready<'_>, now: Now) -> Resu
     }
 }
 
-fn finish(connection: &mut Connection, hub: &Hub, answer: &Answer<'_>) -> Served {
+pub fn finish(connection: &mut Connection, hub: &Hub, answer: &Answer<'_>) -> Served {
     connection.answer(|out| {
         if let Some(error) = answer.write(out) {
             hub.count_error(&error);
@@ -199,7 +214,19 @@ fn finish(connection: &mut Connection, hub: &Hub, answer: &Answer<'_>) -> Served
     })
 }
 
-fn publish_progress(hub: &Arc<Hub>, progress: Option<Progress<'_>>, now: Now) {
+/// Answers a request that is not served.
+pub fn refuse(connection: &mut Connection, u: &str, error: &CallError) -> Served {
+    connection.hub.count_error(error);
+    connection.answer(|out| write::error(out, u, error))
+}
+
+pub fn no_place(hub: &Hub) -> CallError {
+    let limit = hub.settings().limits.pending_calls_max;
+    let text = format!("{limit} calls are under way, the limit (limits.pending_calls_max); try again later");
+    CallError::failed(text).because(Reason::PendingCallsLimit)
+}
+
+pub fn publish_progress(hub: &Arc<Hub>, progress: Option<Progress<'_>>, now: Now) {
     if let Some(progress) = progress {
         let message = progress.message(hub.node_name());
         hub.publish_own(&message, now);

@@ -19,20 +19,17 @@ use crate::drive::link::{Link, LinkLimits};
 use crate::drive::listen::{Accepted, EndpointClass, Listener};
 use crate::drive::tls::TlsTrust;
 
-/// Accepts connections until the node ends.
+/// Accepts connections until the node begins to stop; then the socket is closed.
 pub async fn accept(hub: Arc<Hub>, listener: Listener) {
     loop {
-        if listener.outlives_the_node() {
-            listener.waiting().await;
-            if hub.is_stopping() {
-                // Who waits is served by the next node.
-                return;
-            }
-        }
-        let accepted = listener.accept().await;
-        if hub.is_stopping() {
-            continue;
-        }
+        let accepted = smol::future::or(
+            async {
+                hub.listening_ends().await;
+                None
+            },
+            async { Some(listener.accept().await) },
+        );
+        let Some(accepted) = accepted.await else { return };
         let max = hub.settings().listen.max_connections;
         if hub.connections() >= max {
             let text = format!("{max} connections are open, the limit (listen.max_connections)");
@@ -55,6 +52,9 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
 
 /// Dials a peer and serves the link; the outcome is an event of the fabric.
 pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trust: Option<Arc<TlsTrust>>) {
+    // One trust from beginning to end, whatever a reload brings meanwhile: what it verifies is believed.
+    let trust = trust.map(|trust| Arc::new(TlsTrust::of(trust.current())));
+    let verifies = trust.as_ref().is_none_or(|trust| trust.current().settings().verify_peers);
     let settings = {
         let settings = hub.settings();
         DialSettings {
@@ -64,7 +64,6 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
             tls: trust,
         }
     };
-    let verifies = hub.settings().tls.verify_peers;
     match dial(&url, &settings).await {
         Ok(link) => {
             let facts = link_facts(&link, verifies);
@@ -80,6 +79,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
             serve(hub, link, origin);
         }
         Err(error) => {
+            hub.journal.not_reached(&url, hub.clock.now().wall, &error.to_string());
             log::debug!(peer = &*url; "cannot dial: {error}");
             hub.control(Event::DialFailed { url });
         }
@@ -90,6 +90,10 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
     let address = accepted.address;
     let mut tenant = None;
     let shaking = accept_link(accepted, &settings, |info| {
+        // Nodes may find each other all the same.
+        if let Some((reason, text)) = hub.takes_no_work().filter(|_| class != EndpointClass::Internal) {
+            return Err(Refusal { reason, status: 503, text: text.into() });
+        }
         tenant = find_tenant(&hub, info)?;
         Ok(())
     });

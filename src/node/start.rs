@@ -17,6 +17,7 @@ use super::{discover, fabric_settings, monitoring, serve, translate};
 use crate::config::{Loaded, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
+use crate::core::fabric::explain;
 use crate::core::fabric::{Event, Fabric};
 use crate::drive::clock::Clock;
 use crate::drive::deadlines::Deadlines;
@@ -95,12 +96,7 @@ pub async fn start(
         discovery.set_policy(policy);
     }
     let specs = translate::workers(&settings);
-    for function in &settings.function {
-        let declaration = declaration(function)?;
-        discovery
-            .register_function(declaration)
-            .map_err(|(_, text)| format!("[[function]] {}: {text}", function.name))?;
-    }
+    discovery.set_functions(declarations(&settings)?).map_err(|(_, text)| format!("[[function]]: {text}"))?;
     let bridging = fabric_settings::bridging(&loaded).map_err(|faults| faults.to_string())?;
     let route_keys = RouteKeys::new(bridging.trust.keys.clone());
     let fabric = translate::fabric(&settings, &node_id, &instance_id, &place, bridging, seed());
@@ -318,6 +314,11 @@ fn place(settings: &Settings, node_id: &Text, port: u16, listeners: &[Listener])
     }
 }
 
+/// The declared functions as discovery takes them.
+pub fn declarations(settings: &Settings) -> Result<Vec<FunctionDeclaration>, String> {
+    settings.function.iter().map(declaration).collect()
+}
+
 fn declaration(function: &crate::config::Function) -> Result<FunctionDeclaration, String> {
     let version = FunctionVersion::parse(&function.version).ok_or_else(|| {
         format!("[[function]] {}: version {} cannot be read", function.name, function.version)
@@ -346,7 +347,7 @@ fn function_tags(function: &crate::config::Function) -> Vec<Text> {
 }
 
 /// The built-in and the declared functions as the data path needs them.
-fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> LocalFunctions {
+pub fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> LocalFunctions {
     let functions = discovery.registry().functions().iter().map(|description| {
         let identity = &description.identity;
         let run = match &*identity.name {
@@ -365,7 +366,15 @@ fn local_functions(node_id: &Text, discovery: &Discovery, workers: &Workers) -> 
             run,
         }
     });
-    LocalFunctions::new(node_id.clone(), functions)
+    // Known to who asks for it, and to no catalog: every node answers for itself.
+    let explain = LocalFunction {
+        name: explain::FUNCTION.into(),
+        function_id: explain::FUNCTION.into(),
+        version: semver::Version::new(1, 0, 0),
+        resources: Vec::new(),
+        run: Local::Explain,
+    };
+    LocalFunctions::new(node_id.clone(), std::iter::once(explain).chain(functions))
 }
 
 /// Unlike that of any other start of any node.

@@ -17,16 +17,21 @@ use crate::drive::worker::WorkerSpec;
 
 pub fn logs(settings: &Settings) -> LogSettings {
     LogSettings {
-        level: match settings.log.level {
-            config::LogLevel::Trace => log::LevelFilter::Trace,
-            config::LogLevel::Debug => log::LevelFilter::Debug,
-            config::LogLevel::Info => log::LevelFilter::Info,
-            config::LogLevel::Warning => log::LevelFilter::Warn,
-            config::LogLevel::Error => log::LevelFilter::Error,
-        },
+        level: level(settings.log.level),
         debug_scopes: settings.log.debug_scopes.clone(),
         json: settings.log.format == config::LogFormat::Json,
         node: settings.node.name.clone(),
+        scopes: Vec::new(),
+    }
+}
+
+pub fn level(level: config::LogLevel) -> log::LevelFilter {
+    match level {
+        config::LogLevel::Trace => log::LevelFilter::Trace,
+        config::LogLevel::Debug => log::LevelFilter::Debug,
+        config::LogLevel::Info => log::LevelFilter::Info,
+        config::LogLevel::Warning => log::LevelFilter::Warn,
+        config::LogLevel::Error => log::LevelFilter::Error,
     }
 }
 
@@ -198,21 +203,7 @@ pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
         rate_limit: rate_limit(settings),
         audit: d::AuditSettings { entries_max: s.audit.max_entries },
         tenants: tenants(settings),
-        admin: d::AdminSettings {
-            mode: match settings.admin.mode {
-                config::AdminMode::Open => d::AdminMode::Open,
-                config::AdminMode::Loopback => d::AdminMode::Loopback,
-                config::AdminMode::Tenants => d::AdminMode::Tenants,
-                config::AdminMode::Mtls => d::AdminMode::Certificate,
-            },
-            tenants: texts(&settings.admin.tenants),
-            register_namespaces: settings
-                .admin
-                .register_namespaces
-                .iter()
-                .map(|(tenant, namespaces)| (tenant.as_str().into(), texts(namespaces)))
-                .collect(),
-        },
+        admin: admin(settings),
         resolver: d::ResolverSettings {
             enabled: s.resolver.enabled,
             namespaces: texts(&s.resolver.namespaces),
@@ -237,6 +228,24 @@ pub fn discovery(settings: &Settings, seed: u64) -> d::DiscoverySettings {
             },
         },
         services: d::ServiceSettings::default(),
+    }
+}
+
+pub fn admin(settings: &Settings) -> d::AdminSettings {
+    let s = &settings.admin;
+    d::AdminSettings {
+        mode: match s.mode {
+            config::AdminMode::Open => d::AdminMode::Open,
+            config::AdminMode::Loopback => d::AdminMode::Loopback,
+            config::AdminMode::Tenants => d::AdminMode::Tenants,
+            config::AdminMode::Mtls => d::AdminMode::Certificate,
+        },
+        tenants: texts(&s.tenants),
+        register_namespaces: s
+            .register_namespaces
+            .iter()
+            .map(|(tenant, namespaces)| (tenant.as_str().into(), texts(namespaces)))
+            .collect(),
     }
 }
 

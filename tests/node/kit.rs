@@ -143,6 +143,13 @@ impl Node {
         write_config(self.folder.path(), text);
     }
 
+    /// Where `mpreg ctl` reaches it, as its file says.
+    pub fn control_socket(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("node.toml")).unwrap();
+        let document: toml::Table = text.parse().unwrap();
+        document["control"]["socket"].as_str().unwrap().to_owned()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
@@ -299,10 +306,15 @@ impl Wire {
 
 /// Runs a test on an executor of its own; one that hangs fails.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<Executor<'static>>) -> F) {
+    run_for(TIME_MAX, test);
+}
+
+/// The same for one that takes longer.
+pub fn run_for<F: Future<Output = ()>>(time: Duration, test: impl FnOnce(Arc<Executor<'static>>) -> F) {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let hang = async {
-            Timer::after(TIME_MAX).await;
+            Timer::after(time).await;
             panic!("the test hangs");
         };
         smol::future::or(test(executor.clone()), hang).await;
@@ -361,11 +373,24 @@ pub fn refused(folder: &Path, text: &str) -> Output {
 /// `text` completed by what every test wants, unless it says so itself; `DIR` is the folder.
 pub fn write_config(folder: &Path, text: &str) -> PathBuf {
     let text = text.replace("DIR", &folder.display().to_string());
-    let whole =
-        if text.contains("[monitoring]") { text } else { format!("[monitoring]\nenabled = false\n{text}") };
+    let mut whole = text;
+    if !whole.contains("[monitoring]") {
+        whole = format!("[monitoring]\nenabled = false\n{whole}");
+    }
+    if !whole.contains("[control]") {
+        // At the end, so that lines keep their numbers.
+        whole += &format!("\n[control]\nsocket = \"{}\"\n", folder.join("control.sock").display());
+    }
     let file = folder.join("node.toml");
-    std::fs::write(&file, whole).unwrap();
+    let beside = folder.join("node.toml.new");
+    std::fs::write(&beside, whole).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
     file
+}
+
+/// Writes the configuration of a node anew, from another thread.
+pub fn rewrite_in(folder: &Path, text: &str) {
+    write_config(folder, text);
 }
 
 /// `[[function]]` served by the worker program; `more` are further keys.

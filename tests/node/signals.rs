@@ -92,6 +92,33 @@ fn a_stop_takes_no_longer_than_stop_timeout_whatever_workers_and_clients_do() {
 }
 
 #[test]
+fn a_stop_that_runs_out_of_time_still_says_goodbye_and_what_a_peer_asked_for_is_finished() {
+    let stuck = function("t.slow", "environment = { RELEASE_FILE = \"DIR/release\" }");
+    for (time, is_released) in [("700ms", false), ("30s", true)] {
+        let mut node = Node::start(&format!("[node]\nstop_timeout = \"{time}\"\n{stuck}"));
+        let other = Node::start(&format!("[peers]\nstatic = [\"{}\"]\n", node.url()));
+        run(async |_| {
+            let mut wire = other.wire().await;
+            eventually("the function", async || {
+                let answer = wire.call("catalog_query", json!([{ "entry_type": "functions" }])).await;
+                answer.to_string().contains("t.slow")
+            })
+            .await;
+            wire.send(request("1", json!([command("c", "t.slow", json!(["kept"]))]))).await;
+            node.logged_text("slow kept begins");
+            node.signal(Signal::TERM);
+            node.logged_text("stopping");
+            if is_released {
+                release(&node);
+                assert_eq!(wire.next().await["r"]["c"], "kept");
+            }
+            assert_eq!(node.ended().code(), Some(0));
+            other.logged_text(&format!("{} has left", node.url()));
+        });
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once_and_leaves_no_worker_behind() {
     let mut node = Node::start(&(slow_function() + &function("t.pid", "")));
     run(async |_| {
@@ -171,12 +198,12 @@ fn a_reload_brings_level_limits_and_tokens_and_names_what_needs_a_restart() {
     run(async |_| {
         let mut wire = node.wire().await;
         assert_eq!(node.count_logged("DEBUG"), 0);
-        let more = "[log]\nlevel = \"debug\"\nformat = \"json\"\n[limits]\nsubscriptions_per_connection = 2\n\
-                    [listen]\nmax_connections = 7\n[node]\nname = \"new\"\n";
+        let more = "[log]\nlevel = \"debug\"\n[limits]\nsubscriptions_per_connection = 2\n\
+                    [listen]\nmax_message = \"1MiB\"\n[node]\nname = \"new\"\n[route]\nttl = \"31s\"\n";
         node.rewrite(&tenants("new-token", more));
         node.signal(Signal::HUP);
         node.logged("the end of the reload", |line| line.ends_with("reloaded"));
-        for key in ["listen.max_connections", "node.name", "log.format"] {
+        for key in ["listen.max_message", "node.name", "route.ttl"] {
             node.logged_text(&format!("reload: {key} takes effect after a restart"));
         }
         node.logged_times("takes effect after a restart", 3).await;
@@ -226,16 +253,20 @@ fn what_a_reload_cannot_bring_is_said() {
     let (folder, authority) = folder_with_authority();
     authority.issue(folder.path(), "second", ExtendedKeyUsagePurpose::ServerAuth);
     let node = Node::start_in(folder, TLS);
-    let text = "[tls]\ncert_file = \"DIR/second.pem\"\nkey_file = \"DIR/second.key\"\n\
+    let text = "[node]\nregion = \"elsewhere\"\n[tls]\ncert_file = \"DIR/second.pem\"\nkey_file = \"DIR/second.key\"\n\
                 [listen]\nadvertised_urls = [\"ws://a.example:1\"]\n[discovery.rate_limit]\nrequests = 5\n\
                 [peers]\nstatic = [\"ws://127.0.0.1:9\"]\n";
     node.rewrite(text);
     node.signal(Signal::HUP);
     node.logged("the end of the reload", |line| line.ends_with("reloaded"));
-    for key in ["tls.cert_file", "tls.key_file"] {
-        node.logged_text(&format!("reload: {key} takes effect after a restart"));
-    }
-    for key in ["listen.advertised_urls", "discovery.rate_limit.requests", "peers.static"] {
+    node.logged_text("reload: node.region takes effect after a restart");
+    for key in [
+        "tls.cert_file",
+        "tls.key_file",
+        "listen.advertised_urls",
+        "discovery.rate_limit.requests",
+        "peers.static",
+    ] {
         assert_eq!(node.count_logged(&format!("{key} takes effect after a restart")), 0);
     }
     node.rewrite("[dns]\nenabled = true\nport = 0\n");

@@ -38,6 +38,7 @@ pub fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize,
         args: raw("[]"),
         kwargs: raw("{}"),
         deadline,
+        patience: Duration::from_millis(100),
     };
     world.tell(n, Event::Call(Box::new(call)));
 }

@@ -132,6 +132,7 @@ impl Table {
             args: raw("[1]"),
             kwargs: raw("{}"),
             deadline: self.now().mono + Duration::from_secs(30),
+            patience: Duration::ZERO,
         })));
     }
 

@@ -129,8 +129,8 @@ table! {
 table! {
     /// `[discovery.policy]`
     Policy of "policy" {
-        enabled: bool = false, BOOL, Restart, "Whether rules are enforced.";
-        default: PolicyDefault = "allow", Kind::Word(&PolicyDefault::WORDS), Restart, "What holds where no rule does: allow or deny.";
+        enabled: bool = false, BOOL, Live, "Whether rules are enforced.";
+        default: PolicyDefault = "allow", Kind::Word(&PolicyDefault::WORDS), Live, "What holds where no rule does: allow or deny.";
         persist: bool = true, BOOL, Restart, "Whether rules applied by RPC are kept in node.state_dir.";
         audit_max_entries: usize = 500, COUNT, Restart, "Most changes of rules remembered.";
         rule: Vec<PolicyRule> = [], Kind::Tables(PolicyRule::ROWS), Live, "Rules; the longest namespace that fits decides.";
@@ -182,11 +182,11 @@ table! {
 table! {
     /// `[tenants]`
     Tenants of "tenants" {
-        enabled: bool = false, BOOL, Restart, "Whether clients are bound to tenants.";
-        allow_claimed: bool = true, BOOL, Restart, "Whether a client may name its tenant in a request; false by itself where credentials are given.";
-        default: String = "", TEXT, Restart, "Tenant of clients without one; empty: none.";
-        header: String = "", TEXT, Restart, "HTTP header that names the tenant where there are no credentials; empty: none.";
-        reject_unknown: bool = true, BOOL, Restart, "Whether a client with a token that nobody has is refused.";
+        enabled: bool = false, BOOL, Live, "Whether clients are bound to tenants.";
+        allow_claimed: bool = true, BOOL, Live, "Whether a client may name its tenant in a request; false by itself where credentials are given.";
+        default: String = "", TEXT, Live, "Tenant of clients without one; empty: none.";
+        header: String = "", TEXT, Live, "HTTP header that names the tenant where there are no credentials; empty: none.";
+        reject_unknown: bool = true, BOOL, Live, "Whether a client with a token that nobody has is refused.";
         credential: Vec<Credential> = [], Kind::Tables(Credential::ROWS), Live, "Tokens of tenants.";
     }
 }
@@ -206,9 +206,9 @@ table! {
 table! {
     /// `[admin]`
     Admin of "admin" {
-        mode: AdminMode = "open", Kind::Word(&AdminMode::WORDS), Restart, "Who may change policy, resync and register: open, loopback, tenants or mtls.";
-        tenants: Vec<String> = [], TEXTS, Restart, "Tenants that may, for mode = \"tenants\".";
-        register_namespaces: BTreeMap<String, Vec<String>> = {}, Kind::MapOfLists, Restart, "For each tenant the prefixes of namespaces in which it may register DNS services.";
+        mode: AdminMode = "open", Kind::Word(&AdminMode::WORDS), Live, "Who may change policy, resync and register: open, loopback, tenants or mtls.";
+        tenants: Vec<String> = [], TEXTS, Live, "Tenants that may, for mode = \"tenants\".";
+        register_namespaces: BTreeMap<String, Vec<String>> = {}, Kind::MapOfLists, Live, "For each tenant the prefixes of namespaces in which it may register DNS services.";
     }
 }
 

@@ -84,7 +84,7 @@ table! {
         max_hops: u32 = 5, Kind::Int { min: 1, max: 255 }, Restart, "Hop budget of forwarded messages and of gossip.";
         catalog_ttl: Duration = "120s", Kind::Duration(Duration::from_secs(1)), Restart, "Lifetime of own catalog entries.";
         queue_catalog_ttl: Duration = "60s", Kind::Duration(Duration::from_secs(1)), Restart ["queue"], "Lifetime of own catalog entries for queues.";
-        rpc_timeout: Duration = "30s", PERIOD, Restart, "How long a call may take unless its request says less.";
+        rpc_timeout: Duration = "30s", PERIOD, Live, "How long a call may take unless its request says less.";
         raft_request_timeout: Duration = "1s", PERIOD, Restart ["consensus"], "How long a Raft request over the fabric may take.";
         consensus_threshold: f64 = 0.6, Kind::Float { min: 0.0, max: 1.0 }, Restart ["consensus"], "Share of the nodes that makes a majority.";
         page_default: usize = 200, SOME, Restart, "Entries on a page of an answer that asks for no number.";
@@ -245,15 +245,15 @@ table! {
 table! {
     /// `[federation]`
     Federation of "federation" {
-        mode: FederationMode = "strict_isolation", Kind::Word(&FederationMode::WORDS), Restart, "Who may connect from other clusters: strict_isolation, explicit_bridging or permissive_bridging.";
+        mode: FederationMode = "strict_isolation", Kind::Word(&FederationMode::WORDS), Link, "Who may connect from other clusters: strict_isolation, explicit_bridging or permissive_bridging.";
         allowed_clusters: Vec<String> = [], TEXTS, Link, "Clusters that may connect under explicit_bridging.";
-        connection_timeout: Duration = "30s", PERIOD, Restart, "How long a connection to another cluster may take.";
-        retry_attempts: u32 = 3, COUNT, Restart, "Failed dials in a row that are repeated at once, before backing off.";
-        health_check_interval: Duration = "120s", PERIOD, Restart, "A link with another cluster on which nothing comes for this long is closed and made again.";
-        emit_metrics: bool = true, BOOL, Restart, "Whether they are counted.";
+        connection_timeout: Duration = "30s", PERIOD, Live, "How long a connection to another cluster may take.";
+        retry_attempts: u32 = 3, COUNT, Live, "Failed dials in a row that are repeated at once, before backing off.";
+        health_check_interval: Duration = "120s", PERIOD, Live, "A link with another cluster on which nothing comes for this long is closed and made again.";
+        emit_metrics: bool = true, BOOL, Live, "Whether they are counted.";
         log: FederationLog = none, Kind::Table(FederationLog::ROWS), Restart, "What is logged.";
         security: FederationSecurity = none, Kind::Table(FederationSecurity::ROWS), Restart, "What other clusters must show and may call.";
-        bridge: Vec<Bridge> = [], Kind::Tables(Bridge::ROWS), Restart, "Connections to other clusters that are allowed one by one.";
+        bridge: Vec<Bridge> = [], Kind::Tables(Bridge::ROWS), Link, "Connections to other clusters that are allowed one by one.";
     }
 }
 
@@ -262,30 +262,30 @@ table! {
     FederationLog of "federation" {
         attempts: bool = true, BOOL, Restart, "Attempts to connect.";
         warnings: bool = false, BOOL, Restart, "Calls across clusters.";
-        rejections: bool = true, BOOL, Restart, "Refused connections.";
+        rejections: bool = true, BOOL, Live, "Refused connections.";
     }
 }
 
 table! {
     /// `[federation.security]`
     FederationSecurity of "federation" {
-        require_mutual_auth: bool = true, BOOL, Restart, "Whether nodes of other clusters must show a certificate.";
-        require_encryption: bool = true, BOOL, Restart, "Whether links with other clusters must be encrypted.";
-        allow_functions: Vec<String> = [], TEXTS, Restart, "Functions that other clusters may call; empty: all.";
-        deny_functions: Vec<String> = [], TEXTS, Restart, "Functions that they may not call.";
-        max_requests_per_minute: u32 = 100, COUNT, Restart, "Most calls a minute of one cluster; 0: unlimited.";
-        max_connections_per_cluster: u32 = 10, SOME, Restart, "Most connections of one cluster.";
+        require_mutual_auth: bool = true, BOOL, Link, "Whether nodes of other clusters must show a certificate.";
+        require_encryption: bool = true, BOOL, Link, "Whether links with other clusters must be encrypted.";
+        allow_functions: Vec<String> = [], TEXTS, Live, "Functions that other clusters may call; empty: all.";
+        deny_functions: Vec<String> = [], TEXTS, Live, "Functions that they may not call.";
+        max_requests_per_minute: u32 = 100, COUNT, Live, "Most calls a minute of one cluster; 0: unlimited.";
+        max_connections_per_cluster: u32 = 10, SOME, Live, "Most connections of one cluster.";
     }
 }
 
 table! {
     /// `[[federation.bridge]]`
     Bridge of "federation" {
-        cluster: String = required, NAME, Restart, "The other cluster.";
-        name: String = "", TEXT, Restart, "Name in logs; empty: bridge_<local>_to_<remote>.";
-        nodes: Vec<String> = [], TEXTS, Restart, "Ids of the nodes that may connect; empty: any.";
-        connection_timeout: Duration = "30s", PERIOD, Restart, "How long a connection may take.";
-        retry_attempts: u32 = 3, COUNT, Restart, "Failed dials in a row that are repeated at once, before backing off.";
-        health_check_interval: Duration = "60s", PERIOD, Restart, "A link on which nothing comes for this long is closed and made again.";
+        cluster: String = required, NAME, Link, "The other cluster.";
+        name: String = "", TEXT, Link, "Name in logs; empty: bridge_<local>_to_<remote>.";
+        nodes: Vec<String> = [], TEXTS, Link, "Ids of the nodes that may connect; empty: any.";
+        connection_timeout: Duration = "30s", PERIOD, Live, "How long a connection may take.";
+        retry_attempts: u32 = 3, COUNT, Live, "Failed dials in a row that are repeated at once, before backing off.";
+        health_check_interval: Duration = "60s", PERIOD, Live, "A link on which nothing comes for this long is closed and made again.";
     }
 }

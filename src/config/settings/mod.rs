@@ -31,6 +31,7 @@ table! {
         discovery: Discovery = none, Kind::Table(Discovery::ROWS), Restart, "Questions about what is offered where.";
         tenants: Tenants = none, Kind::Table(Tenants::ROWS), Restart, "Who the clients are.";
         admin: Admin = none, Kind::Table(Admin::ROWS), Restart, "Who may change policy, resync resolvers and register services.";
+        control: Control = none, Kind::Table(Control::ROWS), Restart, "The socket of mpreg ctl.";
         dns: Dns = none, Kind::Table(Dns::ROWS), Restart, "The DNS gateway.";
         pubsub: Pubsub = none, Kind::Table(Pubsub::ROWS), Restart, "Publishing and subscribing.";
         cache: Cache = none, Kind::Table(Cache::ROWS), Restart, "The cache.";
@@ -39,7 +40,7 @@ table! {
         limits: Limits = none, Kind::Table(Limits::ROWS), Live, "Limits; each has a counter and says so when it is reached.";
         monitoring: Monitoring = none, Kind::Table(Monitoring::ROWS), Restart, "The HTTP endpoints for metrics and health.";
         log: Log = none, Kind::Table(Log::ROWS), Live, "The log, on stderr.";
-        function: Vec<Function> = [], Kind::Tables(Function::ROWS), Restart ["functions"], "Functions that this node offers through worker processes; each runs a command that speaks JSON-RPC 2.0, one message a line on stdin and stdout.";
+        function: Vec<Function> = [], Kind::Tables(Function::ROWS), Live ["functions"], "Functions that this node offers through worker processes; each runs a command that speaks JSON-RPC 2.0, one message a line on stdin and stdout.";
     }
 }
 

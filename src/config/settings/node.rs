@@ -147,7 +147,7 @@ table! {
         longitude: f64 = 0.0, Kind::Float { min: -180.0, max: 180.0 }, Restart ["cache"], "Where the node stands, in degrees; used to choose near caches.";
         standalone: bool = false, BOOL, Restart, "True for a node that is meant to have no peers.";
         state_dir: String = "/var/lib/mpreg", NAME, Restart, "Directory for everything that survives a restart.";
-        stop_timeout: Duration = "10s", SPAN, Restart, "How long an orderly stop may take.";
+        stop_timeout: Duration = "10s", SPAN, Live, "How long an orderly stop may take.";
     }
 }
 
@@ -160,8 +160,8 @@ table! {
         port_range: String = "10000-16000", Kind::Text(Rule::PortRange), Restart, "Ports to choose from when port is 0.";
         advertised_urls: Vec<String> = [], Kind::Texts(Rule::Url), Live, "URLs under which others reach this node, if they differ from host and port.";
         max_message: u64 = "16MiB", Kind::Size(1024), Restart, "Largest message accepted or sent.";
-        max_connections: usize = 10000, SOME, Restart, "Most connections at a time.";
-        idle_timeout: Duration = "0s", SPAN, Restart, "A client on TCP that says nothing for this long and has no subscription is disconnected, one on WebSocket is pinged and stays if it answers; 0: never, and a ping every 20 s.";
+        max_connections: usize = 10000, SOME, Live, "Most connections at a time.";
+        idle_timeout: Duration = "0s", SPAN, Live, "A client on TCP that says nothing for this long and has no subscription is disconnected, one on WebSocket is pinged and stays if it answers; 0: never, and a ping every 20 s.";
         endpoint: Vec<ListenEndpoint> = [], Kind::Tables(ListenEndpoint::ROWS), Restart, "Additional listeners.";
     }
 }
@@ -182,10 +182,18 @@ table! {
         cert_file: String = "", TEXT, Live, "Certificate chain in PEM, own certificate first.";
         key_file: String = "", TEXT, Live, "Private key of the certificate in PEM; not readable by others.";
         ca_file: String = "", TEXT, Live, "Certificates in PEM that peers and clients are trusted by; empty: those of the system, for outgoing links.";
-        client_auth: ClientAuth = "none", Kind::Word(&ClientAuth::WORDS), Restart, "Whether clients must show a certificate: none, optional or required.";
-        min_version: TlsVersion = "1.2", Kind::Word(&TlsVersion::WORDS), Restart, "Oldest version of TLS: 1.2 or 1.3.";
-        verify_peers: bool = true, BOOL, Restart, "Whether certificates of dialled peers are verified.";
-        server_name: String = "", HOST, Restart, "Name to verify dialled peers against; empty: the host of their URL.";
+        client_auth: ClientAuth = "none", Kind::Word(&ClientAuth::WORDS), Live, "Whether clients must show a certificate: none, optional or required.";
+        min_version: TlsVersion = "1.2", Kind::Word(&TlsVersion::WORDS), Live, "Oldest version of TLS: 1.2 or 1.3.";
+        verify_peers: bool = true, BOOL, Live, "Whether certificates of dialled peers are verified.";
+        server_name: String = "", HOST, Live, "Name to verify dialled peers against; empty: the host of their URL.";
+    }
+}
+
+table! {
+    /// `[control]`
+    Control of "control" {
+        enabled: bool = true, BOOL, Restart, "Whether mpreg ctl is answered, on a UNIX socket for root and the user of the node.";
+        socket: String = "", TEXT, Restart, "Path of the socket; empty: control.sock in the runtime directory of the systemd unit, else in node.state_dir where that is set, else node-PID.sock in the mpreg folder of the user's runtime directory.";
     }
 }
 
@@ -193,9 +201,9 @@ table! {
     /// `[peers]`
     Peers of "peers" {
         r#static: Vec<String> = [], Kind::Texts(Rule::Url), Link, "Peers that are dialled at start and kept connected.";
-        connect: String = "", Kind::Text(Rule::Url), Restart, "One more peer that is dialled at start and kept connected.";
+        connect: String = "", Kind::Text(Rule::Url), Link, "One more peer that is dialled at start and kept connected.";
         goodbye_grace: Duration = "5s", SPAN, Restart, "How long a node that said goodbye is neither dialled nor let in again; 0: not at all.";
-        connect_timeout: Duration = "10s", PERIOD, Restart, "How long one attempt to connect to a peer may take.";
+        connect_timeout: Duration = "10s", PERIOD, Live, "How long one attempt to connect to a peer may take.";
         max_dial_parallelism: usize = 0, COUNT, Restart, "Most peers dialled at a time; 0: by the number of peers.";
         discover: Vec<Discover> = [], Kind::Tables(Discover::ROWS), Restart ["bootstrap"], "Places to find more peers in.";
     }
@@ -266,10 +274,10 @@ table! {
         port: u16 = 0, PORT, Restart, "Port to bind; 0: a free one, written to port_file.";
         port_file: String = "", TEXT, Restart, "File that the bound port is written to; empty: none.";
         port_fallback: bool = false, BOOL, Restart, "Whether a busy port is replaced by a free one instead of stopping the start.";
-        prometheus: bool = true, BOOL, Restart, "Whether metrics are served in the form of Prometheus.";
-        token: Secret = none, Kind::Secret, Restart, "Bearer token that readers must show; better in token_file.";
-        token_file: String = "", TEXT, Restart, "File with the bearer token that readers must show; empty: none is asked for.";
-        token_env: String = "", TEXT, Restart, "Environment variable with that token.";
+        prometheus: bool = true, BOOL, Live, "Whether metrics are served in the form of Prometheus.";
+        token: Secret = none, Kind::Secret, Live, "Bearer token that readers must show; better in token_file.";
+        token_file: String = "", TEXT, Live, "File with the bearer token that readers must show; empty: none is asked for.";
+        token_env: String = "", TEXT, Live, "Environment variable with that token.";
         admin_token: Secret = none, Kind::Secret, Restart ["monitoring-history"], "Bearer token for changes; better in admin_token_file.";
         admin_token_file: String = "", TEXT, Restart ["monitoring-history"], "File with the bearer token for changes; empty: changes are refused.";
         admin_token_env: String = "", TEXT, Restart ["monitoring-history"], "Environment variable with that token.";
@@ -283,8 +291,8 @@ table! {
 table! {
     /// `[monitoring.cors]`
     Cors of "monitoring" {
-        enabled: bool = true, BOOL, Restart, "Whether CORS headers are sent.";
-        origins: Vec<String> = ["*"], TEXTS, Restart, "Origins that may read; * means all.";
+        enabled: bool = true, BOOL, Live, "Whether CORS headers are sent.";
+        origins: Vec<String> = ["*"], TEXTS, Live, "Origins that may read; * means all.";
     }
 }
 
@@ -307,6 +315,6 @@ table! {
         level: LogLevel = "info", Kind::Word(&LogLevel::WORDS), Live, "How much is told: error, warning, info, debug or trace.";
         debug_scopes: Vec<String> = [], TEXTS, Live, "Modules that tell debug lines whatever the level.";
         diagnostics: Vec<Diagnostic> = [], Kind::WordList(&Diagnostic::WORDS), Restart ["diagnostics"], "Subjects that are told in all detail: peer_dial, peer_dial_policy, discovery_loop, summary_ingress, discovery_summary, catalog_snapshot, peer_snapshot, gossip_sched, raft.";
-        format: LogFormat = "text", Kind::Word(&LogFormat::WORDS), Restart, "Form of a line: text or json.";
+        format: LogFormat = "text", Kind::Word(&LogFormat::WORDS), Live, "Form of a line: text or json.";
     }
 }

@@ -36,9 +36,9 @@ words! {
 table! {
     /// `[pubsub]`
     Pubsub of "pubsub" {
-        slow_subscriber: SlowSubscriber = "drop_oldest", Kind::Word(&SlowSubscriber::WORDS), Restart, "What happens to a subscriber that reads too slowly: drop_oldest, drop_newest or disconnect.";
-        outbound_per_subscription: u64 = "1MiB", BYTES, Restart, "Bytes that wait for one subscription.";
-        backlog_window: Duration = "300s", SPAN, Restart, "How far back a new subscriber may ask; the bytes kept are limits.backlog.";
+        slow_subscriber: SlowSubscriber = "drop_oldest", Kind::Word(&SlowSubscriber::WORDS), Live, "What happens to a subscriber that reads too slowly: drop_oldest, drop_newest or disconnect.";
+        outbound_per_subscription: u64 = "1MiB", BYTES, Live, "Bytes that wait for one subscription.";
+        backlog_window: Duration = "300s", SPAN, Live, "How far back a new subscriber may ask; the bytes kept are limits.backlog.";
     }
 }
 
@@ -88,20 +88,20 @@ table! {
 table! {
     /// `[[function]]`
     Function of "functions" {
-        name: String = required, NAME, Restart, "Name by which it is called.";
-        id: String = "", TEXT, Restart, "Id by which it can be called too; empty: the name.";
-        version: String = "1.0.0", Kind::Text(Rule::Version), Restart, "Version that callers can ask for.";
-        resources: Vec<String> = [], TEXTS, Restart, "Resources that callers can ask for.";
-        tags: Vec<String> = [], TEXTS, Restart, "Tags in the catalog.";
-        scope: Scope = "zone", Kind::Word(&Scope::WORDS), Restart, "How far it is visible: local, zone, region or global.";
-        summary: String = "", TEXT, Restart, "One line that says what it does.";
-        command: Vec<String> = required, Kind::Texts(Rule::Any), Restart, "The worker: program and arguments; a relative path is relative to the working directory.";
-        instances: u32 = 1, Kind::Int { min: 1, max: 1024 }, Restart, "Worker processes.";
-        in_flight_max: u32 = 64, Kind::Int { min: 1, max: 1_000_000 }, Restart, "Most calls that one worker has at a time; more wait.";
-        timeout: Duration = "30s", PERIOD, Restart, "How long a call may take.";
-        restart_backoff: Duration = "1s", PERIOD, Restart, "How long to wait before a worker that ended is started again.";
-        idempotent: bool = false, BOOL, Restart ["retries"], "Whether a call may be tried elsewhere when its outcome is unknown.";
-        environment: BTreeMap<String, String> = {}, Kind::Map, Restart, "Variables added to the environment of the worker.";
-        user: String = "", TEXT, Restart, "User that the worker runs as; empty: the user of the node.";
+        name: String = required, NAME, Live, "Name by which it is called.";
+        id: String = "", TEXT, Live, "Id by which it can be called too; empty: the name.";
+        version: String = "1.0.0", Kind::Text(Rule::Version), Live, "Version that callers can ask for.";
+        resources: Vec<String> = [], TEXTS, Live, "Resources that callers can ask for.";
+        tags: Vec<String> = [], TEXTS, Live, "Tags in the catalog.";
+        scope: Scope = "zone", Kind::Word(&Scope::WORDS), Live, "How far it is visible: local, zone, region or global.";
+        summary: String = "", TEXT, Live, "One line that says what it does.";
+        command: Vec<String> = required, Kind::Texts(Rule::Any), Live, "The worker: program and arguments; a relative path is relative to the working directory.";
+        instances: u32 = 1, Kind::Int { min: 1, max: 1024 }, Live, "Worker processes.";
+        in_flight_max: u32 = 64, Kind::Int { min: 1, max: 1_000_000 }, Live, "Most calls that one worker has at a time; more wait.";
+        timeout: Duration = "30s", PERIOD, Live, "How long a call may take.";
+        restart_backoff: Duration = "1s", PERIOD, Live, "How long to wait before a worker that ended is started again.";
+        idempotent: bool = false, BOOL, Live ["retries"], "Whether a call may be tried elsewhere when its outcome is unknown.";
+        environment: BTreeMap<String, String> = {}, Kind::Map, Live, "Variables added to the environment of the worker.";
+        user: String = "", TEXT, Live, "User that the worker runs as; empty: the user of the node.";
     }
 }

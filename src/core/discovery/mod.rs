@@ -190,11 +190,6 @@ impl Discovery {
         }
     }
 
-    /// Adds a declared function; its entry is in [`Registry::entries`] from now on.
-    pub fn register_function(&mut self, function: FunctionDeclaration) -> Result<(), (Reason, String)> {
-        self.registry.register(function).map(|_| ())
-    }
-
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -216,6 +211,28 @@ impl Discovery {
     pub fn revert_policy(&mut self, former: Policy, fault: &str, now: Now) {
         self.gate.record_policy("apply", None, former.rules().len(), &[fault.to_owned()], now);
         self.set_policy(former);
+    }
+
+    /// Serves these declared functions instead of those of before; on a conflict between them nothing has changed.
+    /// Their entries are in [`Registry::entries`] from now on.
+    pub fn set_functions(&mut self, functions: Vec<FunctionDeclaration>) -> Result<(), (Reason, String)> {
+        let mut registry = Registry::new(self.registry.sharing().clone());
+        for function in functions {
+            registry.register(function)?;
+        }
+        self.registry = registry;
+        self.pages.clear();
+        Ok(())
+    }
+
+    /// For a reload.
+    pub fn set_tenants(&mut self, tenants: TenantSettings) {
+        self.tenants = tenants;
+    }
+
+    /// For a reload.
+    pub fn set_admin(&mut self, admin: AdminSettings) {
+        self.admin = admin;
     }
 
     /// For a reload.

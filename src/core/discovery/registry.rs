@@ -103,6 +103,10 @@ impl Registry {
         Ok(self.add(identity, placement, &about))
     }
 
+    pub fn sharing(&self) -> &RpcSpecSettings {
+        &self.sharing
+    }
+
     pub fn functions(&self) -> &[Arc<Description>] {
         &self.functions
     }

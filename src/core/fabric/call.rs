@@ -21,11 +21,11 @@ use cancel::CANCEL_TOPIC;
 use failure::{LINK_LOST, call_error, error_object, failure, forward_failed};
 use time_left::{time_left, with_time_left};
 
+use super::onward::{Journey, Stage, Stuck, constraint_of, exceeds};
 use super::seen::{Seen, is_bounded};
 use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::error::{NOT_FOUND, TIMED_OUT};
-use crate::core::rpc::version::{BadConstraint, Constraint};
 use crate::wire::fabric::{
     Headers, Message, MessageKind, Rpc, RpcError, RpcRequest, RpcResponse, Str, empty_object,
 };
@@ -68,18 +68,6 @@ struct Waiting {
 struct Running {
     asked: Asked,
     command: Text,
-}
-
-/// Who asks, and what a request has behind it and before it.
-struct Journey {
-    caller_cluster: Text,
-    /// Clusters that the request has passed, without the own one at the end.
-    clusters: Vec<Text>,
-    /// How many more clusters it may enter.
-    hops: i64,
-    /// Nodes that it has passed.
-    nodes: Vec<Text>,
-    from_own_cluster: bool,
 }
 
 #[derive(Debug)]
@@ -206,13 +194,12 @@ impl Fabric {
             request.federation_remaining_hops = Some(self.own.hops_max - 1);
         }
         let metadata = with_time_left(empty_object(), call.deadline.saturating_sub(now.mono));
-        let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
         let bytes = Message {
             message_id: Str::from(&call.request_id),
             topic: format!("mpreg.rpc.execute.{}", call.command).into(),
             message_type: "rpc".into(),
             delivery: "at_least_once".into(),
-            payload: Some(&payload),
+            payload: None,
             headers: Headers {
                 correlation_id: Str::from(&call.request_id),
                 source_cluster: Some(Str::from(&cluster)),
@@ -225,14 +212,13 @@ impl Fabric {
             },
             timestamp: now.wall,
         }
-        .encode();
+        .encode_with(&request);
         if !self.fits_through(link, &bytes) {
             let text = format!("{} bytes do not fit through the only link to {hop}", bytes.len());
             return fail(out, Reason::MessageTooLarge, text);
         }
-        let Call { request_id, command, cluster, node, deadline, .. } = call;
-        // The request that the call is part of ends in its own words; this is for calls that nobody else minds.
-        let deadline = deadline + WAITING_SLACK;
+        let Call { request_id, command, cluster, node, deadline, patience, .. } = call;
+        let deadline = deadline + patience;
         self.calls.deadlines.insert((deadline, Due::Waiting(request_id.clone())));
         self.calls.waiting.insert(request_id, Waiting { command, cluster, node, hop, link, deadline });
         out.push(Action::Send { link, bytes });
@@ -358,10 +344,7 @@ impl Fabric {
         if headers.federation_path.last().is_none_or(|last| **last != **cluster) {
             headers.federation_path.push(cluster.to_string().into());
         }
-        if headers.routing_path.len() as i64 - 1 > budget {
-            return Err(Reason::HopBudget);
-        }
-        Ok(())
+        if exceeds(headers.routing_path.len() - 1, budget) { Err(Reason::HopBudget) } else { Ok(()) }
     }
 
     fn request(
@@ -418,7 +401,6 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(), Box<RawValue>> {
-        let own = self.node_id().clone();
         let command = request.command.to_text();
         constraint_of(&request).map_err(|bad| error_object(&bad.error(), &command))?;
         if let Some(speaker) = self.membership.peer(&asked.peer).map(|p| p.cluster_id.clone()) {
@@ -428,42 +410,38 @@ impl Fabric {
         if time_left(message.headers.metadata).is_some_and(|left| left.is_zero()) {
             let text = format!("a call of {command} from {}", asked.peer);
             refuse(out, Reason::DeadlinePassed, Some(asked.link), text);
-            let text = format!("no time was left for {command} when it came to {own}");
+            let text = format!("no time was left for {command} when it came to {}", self.node_id());
             let error = CallError::new(TIMED_OUT, "RPC execution timed out", Some(text));
             return Err(error_object(&error, &command));
         }
         let cluster = request.target_cluster.as_ref().or(message.headers.target_cluster.as_ref());
-        let leaves = cluster.is_some_and(|c| self.is_foreign(c));
-        let here = !leaves && request.target_node.as_ref().is_none_or(|node| **node == *own);
-        if !leaves && self.is_foreign(&caller_cluster) {
-            self.federation.may_call(&caller_cluster, &command).map_err(|reason| {
-                refuse(out, reason, Some(asked.link), format!("a call of {command} by {caller_cluster}"));
-                let text =
-                    format!("cluster {caller_cluster} may not call {command} here ({})", reason.name());
-                error_object(&CallError::failed(text).because(reason), &command)
-            })?;
-        }
-        if self.own.bridging.log_calls && self.is_foreign(&caller_cluster) {
+        let stage = self.stage(&request, cluster.map(|c| &**c), &caller_cluster);
+        if self.own.bridging.log_calls
+            && self.is_foreign(&caller_cluster)
+            && !matches!(stage, Stage::Refused(_))
+        {
             let text = format!("the cluster {caller_cluster} calls {command}");
             out.push(Action::Log { level: log::Level::Info, text });
         }
-        if here && self.offers(&request).any(|f| f.node_id == own) {
-            let left = time_left(message.headers.metadata);
-            return self.execute(asked, request, caller_cluster, left, out);
-        }
-        if leaves && !self.is_bridging() {
-            return Err(failure("fabric_route_not_found", &command));
-        }
-        if !self.own.routing {
-            refuse(
-                out,
-                Reason::RoutingOff,
-                Some(asked.link),
-                format!("a call of {command} for another node"),
-            );
-            return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
-        }
-        let target = cluster.unwrap_or(&Str::from(self.cluster_id())).to_text();
+        let target = match stage {
+            Stage::Execute => {
+                let left = time_left(message.headers.metadata);
+                return self.execute(asked, request, caller_cluster, left, out);
+            }
+            Stage::Refused(reason) => {
+                refuse(out, reason, Some(asked.link), format!("a call of {command} by {caller_cluster}"));
+                let text =
+                    format!("cluster {caller_cluster} may not call {command} here ({})", reason.name());
+                return Err(error_object(&CallError::failed(text).because(reason), &command));
+            }
+            Stage::Isolated => return Err(failure("fabric_route_not_found", &command)),
+            Stage::RoutingOff => {
+                let text = format!("a call of {command} for another node");
+                refuse(out, Reason::RoutingOff, Some(asked.link), text);
+                return Err(forward_failed(&command, self.cluster_id(), Reason::RoutingOff.name()));
+            }
+            Stage::Forward(target) => target,
+        };
         let journey = self.journey(asked, message, &request, caller_cluster);
         let journey = journey.map_err(|no_way| {
             refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
@@ -476,17 +454,7 @@ impl Fabric {
     /// itself and for those behind it, and for no node that is known to be of another cluster.
     fn caller_of(&self, asked: &Asked) -> Result<Text, Reason> {
         let speaker = self.membership.cluster_of(asked.link).ok_or(Reason::NotEntitled)?;
-        let source = asked.reply_cluster.as_ref().filter(|c| !c.is_empty()).unwrap_or(speaker);
-        if *speaker == *self.cluster_id() {
-            return Ok(source.clone());
-        }
-        self.may_come_from(speaker, source)?;
-        let caller = &asked.reply_to;
-        // What a peer has not said of itself is only supposed.
-        let said = self.membership.peer(caller).filter(|peer| peer.report.is_some());
-        let elsewhere = said.is_some_and(|peer| peer.cluster_id != *source);
-        let is_ours = *caller == *self.node_id() || self.catalog.node(self.cluster_id(), caller).is_some();
-        if elsewhere || is_ours { Err(Reason::NotEntitled) } else { Ok(source.clone()) }
+        self.vouched(speaker, asked.reply_cluster.as_ref(), &asked.reply_to)
     }
 
     /// Counts a call that is not heard, and makes its answer.
@@ -512,23 +480,10 @@ impl Fabric {
         request: &RpcRequest,
         caller_cluster: Text,
     ) -> Result<Journey, NoWay> {
-        let own = self.cluster_id();
-        let mut clusters: Vec<Text> = request.federation_path.iter().map(Str::to_text).collect();
-        if clusters.last() == Some(own) {
-            clusters.pop();
-        }
-        if clusters.contains(own) {
-            return Err(NoWay::LoopDetected);
-        }
-        let max = self.own.hops_max;
-        let hops = [message.headers.hop_budget, request.federation_remaining_hops].into_iter().flatten();
-        Ok(Journey {
-            caller_cluster,
-            clusters,
-            hops: hops.fold(max, i64::min),
-            nodes: asked.path.iter().chain([&asked.peer]).cloned().collect(),
-            from_own_cluster: self.membership.peer(&asked.peer).is_none_or(|p| p.cluster_id == *own),
-        })
+        let clusters = request.federation_path.iter().map(Str::to_text).collect();
+        let hops = [message.headers.hop_budget, request.federation_remaining_hops];
+        let nodes = asked.path.iter().chain([&asked.peer]).cloned().collect();
+        self.journey_of(caller_cluster, clusters, nodes, &asked.peer, hops)
     }
 
     fn execute(
@@ -600,8 +555,7 @@ impl Fabric {
         let left = time_left(message.headers.metadata).unwrap_or(PASSED_MAX).min(PASSED_MAX);
         let metadata = with_time_left(next.headers.metadata, left);
         next.headers.metadata = &metadata;
-        let payload = to_raw_value(&request).unwrap_or_else(|_| raw("{}"));
-        let bytes = Message { payload: Some(&payload), ..next }.encode();
+        let bytes = next.encode_with(&request);
         if !self.fits_through(link, &bytes) {
             return Err(forward_failed(&command, &cluster, "message_too_large"));
         }
@@ -617,8 +571,7 @@ impl Fabric {
         Ok(())
     }
 
-    /// Which node is to run a request that is not for this one, and the way there. Local first, then what is linked,
-    /// then by load; a foreign cluster only where it is asked for or ours has nobody.
+    /// Which node is to run a request that is not for this one, and the way there; else what is to be answered.
     fn next_of_call(
         &mut self,
         asked: &Asked,
@@ -628,76 +581,25 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(Text, Text, Hop), Box<RawValue>> {
-        let (own, command) = (self.node_id().clone(), request.command.to_text());
-        let named = request.target_node.as_ref().map(Str::to_text);
-        let is_meant = |f: &&Arc<FunctionEntry>| {
-            f.cluster_id == *target && f.node_id != own && named.as_ref().is_none_or(|t| f.node_id == *t)
-        };
-        let rank = |f: &Arc<FunctionEntry>| {
-            let far = self.membership.link_to(&f.node_id).is_none();
-            (far, self.membership.load_score(&f.node_id, now), f.node_id.clone())
-        };
-        let mut nodes: Vec<(bool, f64, Text)> = self.matching(request).filter(is_meant).map(rank).collect();
-        nodes.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        // Another cluster knows best who serves it: a node that was named there need not be known here.
-        if let Some(named) = named.filter(|_| nodes.is_empty() && self.is_foreign(target)) {
-            nodes.push((true, 0.0, named));
-        }
-        if nodes.is_empty() {
-            return Err(failure("fabric_route_not_found", &command));
-        }
-        let visited: Vec<&str> = journey.nodes.iter().map(|n| &**n).collect();
-        nodes.retain(|(_, _, node)| !visited.contains(&&**node));
-        if nodes.is_empty() {
-            refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
-            return Err(failure("fabric_route_loop", &command));
-        }
-        let visited = Visited {
-            nodes: &visited,
-            clusters: &journey.clusters,
-            from_own_cluster: journey.from_own_cluster,
-        };
-        let mut no_way = NoWay::NoFabricPath;
-        if self.is_foreign(target) && journey.hops <= 0 {
-            nodes.clear();
-            no_way = NoWay::HopBudgetExhausted;
-        }
-        for (_, _, node) in nodes {
-            match self.way_to(target, &node, visited) {
-                Ok(hop) => return Ok((target.clone(), node, hop)),
-                Err(none) => no_way = none,
+        let command = request.command.to_text();
+        match self.onward(request, target, journey, now, Fabric::way_to) {
+            Ok((node, hop)) => Ok((target.clone(), node, hop)),
+            Err(Stuck::NotFound) => Err(failure("fabric_route_not_found", &command)),
+            Err(Stuck::Loop) => {
+                refuse(out, Reason::RouteLoop, Some(asked.link), format!("a call of {command}"));
+                Err(failure("fabric_route_loop", &command))
+            }
+            Err(Stuck::NoWay(no_way)) => {
+                refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
+                Err(forward_failed(&command, target, no_way.word()))
             }
         }
-        refuse(out, no_way.reason(), Some(asked.link), format!("a call of {command} for {target}"));
-        Err(forward_failed(&command, target, no_way.word()))
-    }
-
-    /// The functions in our cluster that a request may mean.
-    fn offers<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
-        self.matching(request).filter(|f| f.cluster_id == *self.cluster_id())
-    }
-
-    /// The functions of all clusters that a request may mean.
-    fn matching<'s>(&'s self, request: &'s RpcRequest<'_>) -> impl Iterator<Item = &'s Arc<FunctionEntry>> {
-        // One that cannot be read was answered before.
-        let constraint = constraint_of(request).ok().flatten();
-        self.catalog.functions_named(&request.command).filter(move |f| {
-            request.function_id.as_ref().is_none_or(|id| **id == *f.identity.function_id)
-                && constraint.as_ref().is_none_or(|c| c.accepts(&f.identity.version.0))
-                && request.resources.iter().all(|r| f.resources.iter().any(|have| **have == **r))
-        })
     }
 }
 
-/// How much longer than its request a call of ours is waited for.
-const WAITING_SLACK: Duration = Duration::from_millis(100);
 /// How much longer than its caller a passed call is remembered.
 const PASSED_SLACK: Duration = Duration::from_secs(2);
 /// Request ids that are kept in mind against repetition.
 const REQUESTS_REMEMBERED: usize = 10_000;
 /// A request that was passed on is forgotten after this long; no caller waits that long.
 const PASSED_MAX: Duration = Duration::from_secs(300);
-/// The version constraint of a request, read.
-fn constraint_of(request: &RpcRequest<'_>) -> Result<Option<Constraint>, BadConstraint> {
-    request.version_constraint.as_ref().map(|text| Constraint::parse(text)).transpose()
-}

@@ -579,6 +579,7 @@ fn an_answer_comes_from_who_was_asked_or_in_its_clusters_name() {
         args: raw("[]"),
         kwargs: raw("{}"),
         deadline: Duration::from_secs(30),
+        patience: Duration::ZERO,
     };
     let own = url(0);
     let answer = |id: &str, path: &[&str]| {

@@ -8,8 +8,10 @@
 mod authority;
 mod call;
 mod early;
+pub mod explain;
 mod gossip;
 mod kin;
+mod onward;
 mod publish;
 mod restore;
 mod routing;
@@ -38,10 +40,11 @@ use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
 use crate::wire::fabric::kin::EXTENSION;
-use crate::wire::fabric::{Answer, Frame, Malformed, Outline};
+use crate::wire::fabric::{Answer, Frame, Malformed, Message, Outline};
 use call::Calls;
 use gossip::Announcer;
 use kin::Kin;
+pub use onward::Chosen;
 use publish::Publications;
 pub use restore::Restored;
 pub use trace::{Decision, Trace, TracedRoute};
@@ -177,6 +180,8 @@ pub enum Event {
         timestamp: f64,
         message: Bytes,
     },
+    /// The node takes no new work, or does again: its peers choose others where they can.
+    Draining(bool),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
     /// What was known before a restart; the first event of a node that remembers.
@@ -187,6 +192,19 @@ pub enum Event {
     Tick,
     /// The node says goodbye; nothing is begun any more.
     Stop,
+}
+
+impl Event {
+    /// Whether it is about a call or a publication, of which there may be many thousand in a second.
+    fn is_call(&self) -> bool {
+        match self {
+            Event::Message { bytes, .. } => Message::begins(bytes),
+            Event::Call(_) | Event::CancelCall { .. } | Event::CallDone { .. } | Event::Publish { .. } => {
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A command for the node that was chosen for it.
@@ -203,6 +221,8 @@ pub struct Call {
     pub args: Box<RawValue>,
     pub kwargs: Box<RawValue>,
     pub deadline: Duration,
+    /// How much later than that it ends here, for whoever ends it in his own words before.
+    pub patience: Duration,
 }
 
 /// What the fabric wants done.
@@ -312,9 +332,22 @@ pub struct Fabric {
     /// Messages of peers, as a STATUS tells of them.
     counters: Counters,
     next_status: Duration,
+    /// The earliest deadline of all but calls.
+    next_timer: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
+    draining: bool,
     stopping: bool,
+}
+
+/// A link that other settings would close, and the table of the configuration that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    pub link: LinkId,
+    pub node: Option<Text>,
+    pub table: &'static str,
+    pub reason: Option<Reason>,
+    pub text: String,
 }
 
 impl Fabric {
@@ -346,7 +379,9 @@ impl Fabric {
             active_clients: 0,
             counters: Counters::default(),
             next_status: now.mono,
+            next_timer: now.mono,
             look_around: true,
+            draining: false,
             stopping: false,
             chance,
             own,
@@ -360,6 +395,7 @@ impl Fabric {
     /// Takes one event in. What is due at `now` is done along with it.
     pub fn handle(&mut self, event: Event, now: Now, out: &mut Vec<Action>) {
         self.now = now;
+        let is_call = event.is_call();
         match event {
             Event::LinkOpened { link, dialled, facts } => self.link_opened(link, dialled, facts, now, out),
             Event::LinkClosed { link } => self.link_closed(link, now, out),
@@ -378,13 +414,22 @@ impl Fabric {
             Event::Publish { topic, message_id, timestamp, message } => {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
+            Event::Draining(draining) => self.drain(draining, now, out),
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),
             Event::Tick => {}
             Event::Stop => self.stop(now, out),
         }
-        self.timers(now, out);
+        self.overdue_calls(now, out);
+        if self.stopping {
+            return;
+        }
+        // Calls and publications move no deadline but their own.
+        if !is_call || self.look_around || now.mono >= self.next_timer {
+            self.timers(now, out);
+            self.next_timer = self.earliest_timer();
+        }
     }
 
     /// When to send a [`Event::Tick`] if nothing happens before.
@@ -392,6 +437,10 @@ impl Fabric {
         if self.stopping {
             return self.calls.next_deadline();
         }
+        Some(self.calls.next_deadline().map_or(self.next_timer, |call| call.min(self.next_timer)))
+    }
+
+    fn earliest_timer(&self) -> Duration {
         let lease = self.catalog.next_expiry().map(|end| {
             let ahead = Duration::try_from_secs_f64(end - self.now.wall).unwrap_or_default();
             // An entry lives until strictly after the end of its lease.
@@ -399,16 +448,14 @@ impl Fabric {
         });
         let look_around = self.look_around.then_some(self.now.mono);
         let others = [
-            Some(self.next_status),
             Some(self.announcer.next()),
             lease,
             look_around,
             self.membership.next_dial(),
             self.own.kin.then(|| self.kin.next()),
-            self.calls.next_deadline(),
             Some(self.next_routing()),
         ];
-        others.into_iter().flatten().min()
+        others.into_iter().flatten().fold(self.next_status, Duration::min)
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -428,7 +475,7 @@ impl Fabric {
             connected: true,
             status: "ok".into(),
             report: Some(Report {
-                status: "ok".into(),
+                status: self.own_word().into(),
                 timestamp: now.wall,
                 active_clients: self.active_clients,
                 peer_count: self.catalog.nodes().count() as i64,
@@ -438,6 +485,11 @@ impl Fabric {
             }),
             load_score: self.active_clients as f64,
         }
+    }
+
+    /// What the transport knows of a link with another node.
+    pub fn facts(&self, link: LinkId) -> Option<&LinkFacts> {
+        self.facts.get(&link)
     }
 
     pub fn federation(&self) -> &Federation {
@@ -464,10 +516,6 @@ impl Fabric {
     }
 
     fn timers(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.overdue_calls(now, out);
-        if self.stopping {
-            return;
-        }
         self.refresh(now, out);
         self.kin_timers(now, out);
         let gone = self.catalog.expire(now.wall);
@@ -565,7 +613,41 @@ impl Fabric {
         refuse(out, reason, Some(link), malformed.to_string());
     }
 
+    /// The links that would be closed if these settings held.
+    pub fn closings(&self, revision: &Revision) -> Vec<Closing> {
+        let mut all = Vec::new();
+        let federation = Federation::new(revision.federation.clone());
+        let plain = LinkFacts::default();
+        for (node, peer) in self.membership.connected() {
+            for link in peer.links() {
+                let facts = self.facts.get(&link).unwrap_or(&plain);
+                if let Err(refusal) = federation.admits(&peer.cluster_id, Some(node), facts) {
+                    let (reason, text) = (Some(refusal.reason), refusal.message);
+                    all.push(Closing { link, node: Some(node.clone()), table: "federation", reason, text });
+                }
+            }
+        }
+        for link in self.membership.links_without(&revision.seeds) {
+            if !all.iter().any(|closing| closing.link == link) {
+                let node = self.membership.speaker(link).cloned();
+                let text = "not a static peer any more".to_owned();
+                all.push(Closing { link, node, table: "peers", reason: None, text });
+            }
+        }
+        all
+    }
+
     fn revise(&mut self, revision: Revision, now: Now, out: &mut Vec<Action>) {
+        for closing in self.closings(&revision) {
+            let reason = match closing.reason {
+                Some(reason) => {
+                    refuse(out, reason, Some(closing.link), closing.text);
+                    "not allowed any more"
+                }
+                None => "not a static peer any more",
+            };
+            out.push(Action::Close { link: closing.link, code: CLOSE_NORMAL, reason });
+        }
         let Revision {
             seeds,
             transport_endpoints,
@@ -577,16 +659,6 @@ impl Fabric {
             keys,
         } = revision;
         self.federation.revise(federation);
-        let plain = LinkFacts::default();
-        for (node, peer) in self.membership.connected() {
-            for link in peer.links() {
-                let facts = self.facts.get(&link).unwrap_or(&plain);
-                if let Err(refusal) = self.federation.admits(&peer.cluster_id, Some(node), facts) {
-                    refuse(out, refusal.reason, Some(link), refusal.message);
-                    out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not allowed any more" });
-                }
-            }
-        }
         self.forget_forbidden();
         for route in self.routes.revise(route_rules) {
             let text =
@@ -596,9 +668,7 @@ impl Fabric {
         self.trust.configure(keys, now);
         self.catalog.set_limit(catalog_entries_per_cluster_max);
         self.calls.set_limit(calls_max);
-        for link in self.membership.set_seeds(seeds) {
-            out.push(Action::Close { link, code: CLOSE_NORMAL, reason: "not a static peer any more" });
-        }
+        self.membership.set_seeds(seeds);
         self.look_around = true;
         let is_new = self.own.advertised_urls != advertised_urls
             || self.own.transport_endpoints != transport_endpoints;
@@ -609,6 +679,11 @@ impl Fabric {
             // The next STATUS, which shows the URLs, is due at once.
             self.next_status = now.mono;
         }
+    }
+
+    /// How the node says that it is.
+    fn own_word(&self) -> &'static str {
+        if self.draining { "draining" } else { "ok" }
     }
 
     fn expel(&mut self, mut delta: Delta, now: Now, out: &mut Vec<Action>) {

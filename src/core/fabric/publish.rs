@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::seen::{Seen, is_bounded};
-use super::way::{Hop, Visited};
+use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::catalog::Kind;
 use crate::core::pubsub::pattern::Pattern;
 use crate::wire::fabric::{Headers, Message, Str, empty_object};
 
 /// Cluster and node of everybody with a subscription that matches, in this order.
-type Audience = Arc<[(Text, Text)]>;
+pub(super) type Audience = Arc<[(Text, Text)]>;
 
 #[derive(Debug)]
 pub(super) struct Publications {
@@ -88,13 +88,21 @@ struct Itinerary<'a> {
 }
 
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Relay<'a> {
+pub(super) struct Relay<'a> {
     /// Subscribers that the sender has no link to.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    nodes: Vec<Str<'a>>,
+    pub nodes: Vec<Str<'a>>,
     /// Clusters with such subscribers.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    clusters: Vec<Str<'a>>,
+    pub clusters: Vec<Str<'a>>,
+}
+
+/// The copies of a publication, by the node that each is sent to.
+#[derive(Debug, Default)]
+pub(super) struct Copies<'t> {
+    pub hops: BTreeMap<Hop, Relay<'t>>,
+    /// Cluster and node of those whom no way leads to.
+    pub lost: Vec<(&'t Text, &'t Text, NoWay)>,
 }
 
 impl<'a> Itinerary<'a> {
@@ -190,10 +198,11 @@ impl Fabric {
 
     /// Sends a publication to everybody who listens and has not had it; its path ends with this node.
     fn spread(&mut self, message: Message, from: Option<Text>, out: &mut Vec<Action>) {
-        let audience = self.publications.audience(&message.topic, &self.catalog, &self.own.membership);
+        let audience = self.audience(&message.topic);
         let Itinerary { mut sent_to, relay } = Itinerary::of(&message);
         let relay = self.publications.take_on(&message.message_id, relay);
-        let targets = self.targets(&audience, relay.as_ref(), &message.headers);
+        let clusters: Vec<Text> = message.headers.federation_path.iter().map(Str::to_text).collect();
+        let targets = self.targets(&audience, relay.as_ref(), &clusters);
         if targets.is_empty() {
             return;
         }
@@ -206,27 +215,11 @@ impl Fabric {
         // Who was sent a copy has it, and may still be the way to others.
         let mut done = passed.clone();
         done.extend(sent_to.iter().map(|n| &**n));
-        let clusters: Vec<Text> = message.headers.federation_path.iter().map(Str::to_text).collect();
         let visited = Visited { nodes: &passed, clusters: &clusters, from_own_cluster: from.is_some() };
-        let mut hops: BTreeMap<Hop, Relay> = BTreeMap::new();
-        let mut served: BTreeSet<&str> = BTreeSet::new();
-        for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
-            if let Some(link) = self.linked(cluster, node) {
-                hops.entry((node.clone(), link)).or_default();
-                continue;
-            }
-            let foreign = self.is_foreign(cluster);
-            if foreign && !served.insert(cluster) {
-                continue;
-            }
-            match self.way_to(cluster, node, visited) {
-                Ok(hop) if foreign => hops.entry(hop).or_default().clusters.push(Str::from(cluster)),
-                Ok(hop) => hops.entry(hop).or_default().nodes.push(Str::from(node)),
-                Err(no_way) => {
-                    let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());
-                    refuse(out, no_way.reason(), None, text);
-                }
-            }
+        let Copies { hops, lost } = self.copies(&targets, &done, visited, Fabric::way_to);
+        for (cluster, node, no_way) in lost {
+            let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());
+            refuse(out, no_way.reason(), None, text);
         }
         let new: Vec<Str> = hops.keys().map(|(node, _)| Str::from(node)).collect();
         sent_to.extend(new);
@@ -247,11 +240,49 @@ impl Fabric {
         }
     }
 
+    /// Which nodes get a copy, and for whom each is to care; those of `done` have theirs.
+    pub(super) fn copies<'t>(
+        &mut self,
+        targets: &'t [(Text, Text)],
+        done: &[&str],
+        visited: Visited,
+        mut way: impl FnMut(&mut Fabric, &str, &str, Visited) -> Result<Hop, NoWay>,
+    ) -> Copies<'t> {
+        let mut copies = Copies::default();
+        let mut served: BTreeSet<&str> = BTreeSet::new();
+        for (cluster, node) in targets.iter().filter(|(_, n)| !done.contains(&&**n)) {
+            if let Some(link) = self.linked(cluster, node) {
+                copies.hops.entry((node.clone(), link)).or_default();
+                continue;
+            }
+            let foreign = self.is_foreign(cluster);
+            if foreign && !served.insert(cluster) {
+                continue;
+            }
+            match way(self, cluster, node, visited) {
+                Ok(hop) if foreign => copies.hops.entry(hop).or_default().clusters.push(Str::from(cluster)),
+                Ok(hop) => copies.hops.entry(hop).or_default().nodes.push(Str::from(node)),
+                Err(no_way) => copies.lost.push((cluster, node, no_way)),
+            }
+        }
+        copies
+    }
+
+    /// Everybody else who listens to a topic.
+    pub(super) fn audience(&mut self, topic: &str) -> Audience {
+        self.publications.audience(topic, &self.catalog, &self.own.membership)
+    }
+
     /// Subscribers that this node is to send a publication to.
-    fn targets(&self, audience: &Audience, relay: Option<&Relay>, headers: &Headers) -> Vec<(Text, Text)> {
+    pub(super) fn targets(
+        &self,
+        audience: &Audience,
+        relay: Option<&Relay>,
+        passed: &[Text],
+    ) -> Vec<(Text, Text)> {
         let own = self.cluster_id();
         let bridging = self.is_bridging();
-        let passed = |cluster: &Text| headers.federation_path.iter().any(|c| **c == **cluster);
+        let passed = |cluster: &Text| passed.contains(cluster);
         let wanted = |(cluster, node): &&(Text, Text)| {
             if cluster != own && (!bridging || passed(cluster)) {
                 return false;

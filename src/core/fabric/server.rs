@@ -250,6 +250,17 @@ impl Fabric {
         out.push(Action::Send { link, bytes });
     }
 
+    /// Every peer hears of it at once.
+    pub(super) fn drain(&mut self, draining: bool, now: Now, out: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.draining, draining) == draining || self.stopping {
+            return;
+        }
+        let peers: Vec<Text> = self.membership.connected().map(|(node, _)| node.clone()).collect();
+        for link in peers.iter().filter_map(|node| self.membership.link_to(node)).collect::<Vec<_>>() {
+            self.say_status(link, now, out);
+        }
+    }
+
     pub(super) fn stop(&mut self, now: Now, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
@@ -298,6 +309,7 @@ impl Fabric {
         let locs = list(to_raw_value(&self.own.resources));
         let metrics = to_raw_value(&self.counters).unwrap_or_else(|_| raw("{}"));
         let mut status = Status::new(&own.node_id, &own.cluster_id, &own.instance_id, now.wall);
+        status.status = self.own_word().into();
         status.active_clients = self.active_clients;
         status.peer_count = self.catalog.nodes().count() as i64;
         status.funs = &funs;

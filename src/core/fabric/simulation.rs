@@ -183,6 +183,7 @@ impl World {
             args: raw("[]"),
             kwargs: raw("{}"),
             deadline,
+            patience: Duration::ZERO,
         };
         self.tell(n, Event::Call(Box::new(call)));
     }
@@ -646,3 +647,5 @@ fn the_same_seed_makes_the_same_run() {
     };
     assert_eq!(trace(), trace());
 }
+
+mod explanations;

@@ -124,7 +124,7 @@ impl Fabric {
 
     /// The same way that a message takes, without sending one. The rotation over ways of equal cost is not moved.
     pub(super) fn decision(&mut self, cluster: &str, node: &str, visited: Visited) -> Decision {
-        match self.way_without_turn(cluster, node, visited) {
+        match self.way_without_turn(cluster, node, visited, &mut |_| ()) {
             Ok((node, _)) => Decision {
                 next_cluster: self.membership.peer(&node).map(|p| p.cluster_id.clone()),
                 next_node: Some(node),
@@ -139,7 +139,7 @@ impl Fabric {
         routes.map(|route| self.shown(route, avoid, now)).collect()
     }
 
-    fn shown(&self, route: &Route, avoid: &[Text], now: Now) -> TracedRoute {
+    pub(super) fn shown(&self, route: &Route, avoid: &[Text], now: Now) -> TracedRoute {
         let tiebreaker = |(name, value): (&'static str, Decider)| TracedTiebreaker {
             name,
             value: match value {
@@ -164,13 +164,18 @@ impl Fabric {
             epoch: route.epoch,
             age_seconds: (now.wall - route.received_at).max(0.0),
             expires_in_seconds: route.expires_at - now.wall,
-            signature: match route.standing {
-                Standing::Verified => "verified",
-                Standing::Unverified => "unverified",
-                Standing::Unsigned => "unsigned",
-            },
+            signature: signature(route),
             expired: route.expires_at < now.wall,
             filtered_reason: avoided.then_some("avoid_clusters"),
         }
+    }
+}
+
+/// What is known of who made a route.
+pub(super) fn signature(route: &Route) -> &'static str {
+    match route.standing {
+        Standing::Verified => "verified",
+        Standing::Unverified => "unverified",
+        Standing::Unsigned => "unsigned",
     }
 }

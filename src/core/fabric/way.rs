@@ -50,6 +50,19 @@ impl NoWay {
     }
 }
 
+/// What led to a hop.
+#[derive(Debug)]
+pub(super) enum By<'a> {
+    /// A link to the very node.
+    Link,
+    /// Within the own cluster, the peer that told of the node.
+    OwnCluster,
+    LinkState(&'a NextHop),
+    Route(&'a Route),
+    /// No route is known, but a node of that cluster is linked.
+    Neighbour,
+}
+
 /// A node to send to and the link to it.
 pub(super) type Hop = (Text, LinkId);
 
@@ -114,31 +127,37 @@ impl Fabric {
 
     /// The next hop of a message for `node` of `cluster`; `node` may be empty where any of that cluster will do.
     pub(super) fn way_to(&mut self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
-        self.way(cluster, node, visited, LinkState::next)
+        self.way(cluster, node, visited, LinkState::next, &mut |_| ())
     }
 
-    /// The same as an answer to a question: who comes after it goes where he would have gone.
+    /// The same as an answer to a question, with what led there: who comes after it goes where he would have gone.
     pub(super) fn way_without_turn(
         &mut self,
         cluster: &str,
         node: &str,
         visited: Visited,
+        note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
-        self.way(cluster, node, visited, LinkState::peek)
+        self.way(cluster, node, visited, LinkState::peek, note)
     }
 
+    /// `note` hears what led to the hop, once, where there is one.
     fn way(
         &mut self,
         cluster: &str,
         node: &str,
         visited: Visited,
         next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+        note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
         if let Some(link) = self.linked(cluster, node).filter(|_| !visited.nodes.contains(&node)) {
+            note(By::Link);
             return Ok((node.into(), link));
         }
         if *cluster == **self.cluster_id() {
-            return self.hop_within(node, visited).ok_or(NoWay::NoPeerForNextHop);
+            let hop = self.hop_within(node, visited).ok_or(NoWay::NoPeerForNextHop)?;
+            note(By::OwnCluster);
+            return Ok(hop);
         }
         if visited.clusters.iter().any(|c| **c == *cluster) {
             return Err(NoWay::LoopDetected);
@@ -146,13 +165,14 @@ impl Fabric {
         let mode = self.link_state.mode();
         let hops_max = u32::try_from(self.own.hops_max).unwrap_or(u32::MAX);
         if mode != Mode::Disabled
-            && let Some(NextHop { cluster: next, .. }) =
+            && let Some(next) =
                 next_by_links(&mut self.link_state, &cluster.into(), visited.clusters, hops_max)
         {
             // A way that leads nowhere here is one that its neighbours still speak of: the others are tried.
-            let hop =
-                self.gateway(&next, (cluster, node), visited).or_else(|| self.border_to(&next, visited));
+            let border = || self.border_to(&next.cluster, visited);
+            let hop = self.gateway(&next.cluster, (cluster, node), visited).or_else(border);
             if let Some(hop) = hop {
+                note(By::LinkState(&next));
                 return Ok(hop);
             }
         }
@@ -160,17 +180,32 @@ impl Fabric {
             Mode::Only => Err(NoWay::NoFabricPath),
             Mode::Disabled | Mode::Prefer => self.by_routes(cluster, node, visited),
         };
-        by_routes.or_else(|no_way| self.gateway(cluster, (cluster, node), visited).ok_or(no_way))
+        match by_routes {
+            Ok((hop, route)) => {
+                note(By::Route(route));
+                Ok(hop)
+            }
+            Err(no_way) => {
+                let hop = self.gateway(cluster, (cluster, node), visited).ok_or(no_way)?;
+                note(By::Neighbour);
+                Ok(hop)
+            }
+        }
     }
 
-    fn by_routes(&self, cluster: &str, node: &str, visited: Visited) -> Result<Hop, NoWay> {
+    fn by_routes<'s>(
+        &'s self,
+        cluster: &str,
+        node: &str,
+        visited: Visited<'s>,
+    ) -> Result<(Hop, &'s Route), NoWay> {
         let here = self.routes.table().candidates_here(cluster, visited.clusters);
         let all = self.routes.table().candidates(cluster, visited.clusters);
         let first: Vec<&Route> = if visited.from_own_cluster { here.collect() } else { Vec::new() };
         let mut no_way = NoWay::NoFabricPath;
         for route in first.into_iter().chain(all) {
             match self.hop_of(route, (cluster, node), visited) {
-                Some(hop) => return Ok(hop),
+                Some(hop) => return Ok((hop, route)),
                 None => no_way = NoWay::NoPeerForNextHop,
             }
         }

@@ -28,6 +28,24 @@ pub struct Candidate {
     pub url: Text,
 }
 
+/// An address that is dialled until it leads somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub url: Text,
+    /// Who was met there last; the address itself where that is not known.
+    pub node: Text,
+    /// The configuration names it.
+    pub is_seed: bool,
+    /// A dial is under way, or a link is open whose other end has not said who it is.
+    pub under_way: bool,
+    /// Dials in a row that led nowhere.
+    pub failures: u32,
+    /// The other end answered that it does not want us.
+    pub turned_away: bool,
+    /// Until the next dial; zero where it is due.
+    pub next_in: Duration,
+}
+
 /// How things stand with the node behind a candidate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
@@ -93,11 +111,13 @@ impl Dialling {
         }
     }
 
-    /// Puts other seeds in force; the answer is those that are gone.
-    pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) -> Vec<Text> {
-        let mut gone = std::mem::replace(&mut self.seeds, without_own(seeds, own));
-        gone.retain(|url| !self.seeds.contains(url));
-        gone
+    /// Puts other seeds in force.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>, own: &Text) {
+        self.seeds = without_own(seeds, own);
+    }
+
+    pub fn is_seed(&self, url: &Text) -> bool {
+        self.seeds.contains(url)
     }
 
     /// Addresses to be dialled now, of the seeds and these candidates. Each counts as being dialled until it is reported
@@ -153,6 +173,27 @@ impl Dialling {
 
     pub fn next(&self) -> Option<Duration> {
         self.next
+    }
+
+    /// Seeds, but for an address of this node itself, and other addresses that were tried in vain.
+    pub fn wanted(&self, now: Now) -> Vec<Wanted> {
+        let described = |url: &Text, is_seed: bool| {
+            let target = self.targets.get(url);
+            Wanted {
+                url: url.clone(),
+                node: self.known_as(url),
+                is_seed,
+                under_way: target.is_some_and(|t| t.state != State::Idle),
+                failures: target.map_or(0, |t| t.failures),
+                turned_away: target.is_some_and(|t| t.turned_away),
+                next_in: target.map_or(Duration::ZERO, |t| t.not_before.saturating_sub(now.mono)),
+            }
+        };
+        let is_own = |url: &Text| self.targets.get(url).is_some_and(|t| t.own);
+        let seeds = self.seeds.iter().filter(|url| !is_own(url)).map(|url| described(url, true));
+        let tried = |t: &Target| t.failures > 0 && !t.own;
+        let others = self.targets.iter().filter(|(url, t)| tried(t) && !self.seeds.contains(url));
+        seeds.chain(others.map(|(url, _)| described(url, false))).collect()
     }
 
     /// How many nodes this one expects to have links with.
@@ -231,10 +272,6 @@ impl Dialling {
         for target in self.targets.values_mut().filter(|t| *t.node == *node) {
             target.failures = 0;
         }
-    }
-
-    pub fn seeds(&self) -> impl Iterator<Item = &Text> {
-        self.seeds.iter()
     }
 
     pub fn node_behind(&self, url: &str) -> Option<Text> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
-pub use dial::Candidate;
+pub use dial::{Candidate, Wanted};
 pub use peer::{Counters, KIN_REPORT_INTERVALS, Peer, PeerState, Report};
 pub use roster::{Roster, Standing, version_at};
 pub use swim::{Step, Swim};
@@ -364,18 +364,36 @@ impl Membership {
         })
     }
 
-    /// Other addresses are to be dialled always. The answer is the links that were opened to addresses that are not
-    /// among them any more; to be closed.
-    pub fn set_seeds(&mut self, seeds: Vec<Text>) -> Vec<LinkId> {
-        let gone = self.dialling.set_seeds(seeds, &self.own.node_id);
-        let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(|url| gone.contains(url));
+    /// Other addresses are to be dialled always. What leads to the others is to be closed: see
+    /// [`Membership::links_without`], to be asked before.
+    pub fn set_seeds(&mut self, seeds: Vec<Text>) {
+        self.dialling.set_seeds(seeds, &self.own.node_id);
+    }
+
+    /// The links that were opened to a seed that is not among these.
+    pub fn links_without(&self, seeds: &[Text]) -> Vec<LinkId> {
+        let is_gone = |url: &Text| self.dialling.is_seed(url) && !seeds.contains(url);
+        let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(is_gone);
         self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
     }
 
-    /// Of the addresses that are dialled always: behind how many a peer is linked, and how many there are.
-    pub fn seeds_linked(&self) -> (usize, usize) {
-        let linked = self.dialling.seeds().filter(|url| self.linked_over(url)).count();
-        (linked, self.dialling.seeds().count())
+    /// The address that a link was opened to, where this node opened it.
+    pub fn address(&self, link: LinkId) -> Option<&Text> {
+        self.links.get(&link)?.dialled.as_ref()
+    }
+
+    /// The addresses that a link is wanted to and none leads to: seeds, and others that were tried in vain.
+    pub fn unreached(&self, now: Now) -> Vec<Wanted> {
+        let mut all = self.dialling.wanted(now);
+        all.retain(|w| self.peers.get(&w.node).is_none_or(|peer| peer.links.is_empty()));
+        all
+    }
+
+    /// How many seeds lead to a peer, and how many there are; not counted is one that leads to this node itself.
+    pub fn seeds_reached(&self, now: Now) -> (usize, usize) {
+        let seeds = self.dialling.wanted(now).into_iter().filter(|w| w.is_seed);
+        let linked = |w: &Wanted| self.peers.get(&w.node).is_some_and(|peer| !peer.links.is_empty());
+        seeds.fold((0, 0), |(up, all), seed| (up + usize::from(linked(&seed)), all + 1))
     }
 
     /// When `dials` has something to do again without anything else happening.

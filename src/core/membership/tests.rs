@@ -50,9 +50,15 @@ fn other_seeds_end_the_links_to_the_old_ones() {
     m.opened(LinkId(1), Some("ws://seed:1".into()), |_, _| true, at(0.0));
     m.opened(LinkId(2), None, |_, _| true, at(0.0));
     let both = vec!["ws://new:1".into(), "ws://seed:1".into(), "ws://me:1".into()];
-    assert!(m.set_seeds(both,).is_empty());
+    assert!(m.links_without(&both).is_empty());
+    m.set_seeds(both);
     assert_eq!(dials(&mut m, &[], 1.0), [Text::from("ws://new:1")]);
-    assert_eq!(m.set_seeds(vec!["ws://new:1".into()]), [LinkId(1)]);
+    let unreached: Vec<(Text, bool)> =
+        m.unreached(at(1.0)).into_iter().map(|w| (w.url, w.under_way)).collect();
+    assert_eq!(unreached, [("ws://new:1".into(), true), ("ws://seed:1".into(), true)]);
+    let new = vec!["ws://new:1".into()];
+    assert_eq!(m.links_without(&new), [LinkId(1)]);
+    m.set_seeds(new);
     m.closed(LinkId(1), at(2.0), &mut Chance::new(1));
     assert!(dials(&mut m, &[], 200.0).is_empty(), "nobody knows the old one any more");
 }

@@ -70,21 +70,78 @@ pub fn choose<'a>(
 
 /// The first is the better one.
 fn order(a: &Candidate<'_>, b: &Candidate<'_>, demands: &Demands<'_>, own_cluster: &str) -> Ordering {
-    let rank = |c: &Candidate<'_>| {
+    let decides = |rank: &Rank| rank.compare(a, b, demands, own_cluster);
+    RANKS.iter().map(decides).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Which rank sets two endpoints apart that both meet the demands; `None` where they are the same to a caller.
+pub fn deciding(
+    a: &Candidate<'_>,
+    b: &Candidate<'_>,
+    demands: &Demands<'_>,
+    own_cluster: &str,
+) -> Option<Rank> {
+    RANKS.iter().copied().find(|rank| rank.compare(a, b, demands, own_cluster).is_ne())
+}
+
+/// The first demand that an endpoint does not meet.
+pub fn unmet(candidate: &Candidate<'_>, demands: &Demands<'_>) -> Option<Demand> {
+    DEMANDS.iter().copied().find(|demand| !demand.is_met(candidate, demands))
+}
+
+/// What an endpoint is preferred for, in the order in which it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    Release,
+    OwnCluster,
+    OwnNode,
+    Load,
+    Version,
+    Name,
+}
+
+const RANKS: &[Rank] =
+    &[Rank::Release, Rank::OwnCluster, Rank::OwnNode, Rank::Load, Rank::Version, Rank::Name];
+
+impl Rank {
+    /// The lesser is the better one.
+    fn compare(
+        self,
+        a: &Candidate<'_>,
+        b: &Candidate<'_>,
+        demands: &Demands<'_>,
+        own_cluster: &str,
+    ) -> Ordering {
         // Who does not ask for a pre-release gets one only where nothing else is offered.
-        let unasked = demands.constraint.is_none_or(Constraint::is_any) && !c.version.pre.is_empty();
-        (unasked, c.cluster != own_cluster, !c.local)
-    };
-    rank(a)
-        .cmp(&rank(b))
-        .then_with(|| a.load.total_cmp(&b.load))
-        .then_with(|| b.version.cmp(a.version))
-        .then_with(|| (a.cluster, a.node, a.function_id).cmp(&(b.cluster, b.node, b.function_id)))
+        let unasked = |c: &Candidate<'_>| {
+            demands.constraint.is_none_or(Constraint::is_any) && !c.version.pre.is_empty()
+        };
+        match self {
+            Rank::Release => unasked(a).cmp(&unasked(b)),
+            Rank::OwnCluster => (a.cluster != own_cluster).cmp(&(b.cluster != own_cluster)),
+            Rank::OwnNode => b.local.cmp(&a.local),
+            Rank::Load => a.load.total_cmp(&b.load),
+            Rank::Version => b.version.cmp(a.version),
+            Rank::Name => (a.cluster, a.node, a.function_id).cmp(&(b.cluster, b.node, b.function_id)),
+        }
+    }
+
+    /// Why the one that lost is not chosen, in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rank::Release => "unasked_prerelease",
+            Rank::OwnCluster => "other_cluster",
+            Rank::OwnNode => "other_node",
+            Rank::Load => "higher_load",
+            Rank::Version => "lower_version",
+            Rank::Name => "later_name",
+        }
+    }
 }
 
 /// What can be asked for, in the order in which a failure is explained.
-#[derive(Clone, Copy)]
-enum Demand {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
     Name,
     Id,
     Version,
@@ -105,6 +162,16 @@ impl Demand {
         }
     }
 
+    pub fn word(self) -> &'static str {
+        match self {
+            Demand::Name => "name",
+            Demand::Id => "function_id",
+            Demand::Version => "version",
+            Demand::Resources => "resources",
+            Demand::Cluster => "cluster",
+        }
+    }
+
     /// What was looked for.
     fn wanted(self, demands: &Demands<'_>) -> String {
         let short = |text: &str| clipped(text, TEXT_CHARS_MAX);
@@ -120,7 +187,7 @@ impl Demand {
     }
 
     /// What an endpoint has in its place.
-    fn offered(self, c: &Candidate<'_>) -> String {
+    pub fn offered(self, c: &Candidate<'_>) -> String {
         match self {
             Demand::Name => c.name.to_owned(),
             Demand::Id => c.function_id.to_owned(),

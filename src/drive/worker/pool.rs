@@ -99,7 +99,7 @@ struct Aftermath {
 
 impl Pool {
     pub fn new(
-        keys: &[usize],
+        keys: &[FunctionKey],
         specs: &[&WorkerSpec],
         command: Command,
         instances: usize,
@@ -117,7 +117,7 @@ impl Pool {
             state: Mutex::new(state),
             order: Mutex::new(()),
             started: Instant::now(),
-            keys: keys.iter().copied().map(FunctionKey).collect(),
+            keys: keys.to_vec(),
             heads: specs.iter().map(|s| head_of(&s.name)).collect(),
             label: label_of(specs),
             command,

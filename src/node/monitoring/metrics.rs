@@ -111,6 +111,7 @@ metrics! {
     "mpreg_node_info" Gauge "none" "Always 1; its labels say which node this is." |view, samples| samples.put_labelled(&[("node_id", view.hub.node_id()), ("cluster_id", view.hub.cluster_id()), ("name", view.hub.node_name())], 1);
     "mpreg_start_time_seconds" Gauge "seconds since 1970" "When the node was started." |view, samples| samples.put(view.hub.started_at());
     "mpreg_stopping" Gauge "none" "1 while the node stops and takes no new work, else 0." |view, samples| samples.put(u8::from(view.hub.is_stopping()));
+    "mpreg_draining" Gauge "none" "1 while the node is drained by its operator and takes no new work, else 0." |view, samples| samples.put(u8::from(view.hub.is_draining()));
     "mpreg_connections" Gauge "connections" "Connections that count against listen.max_connections, peers and handshakes included." |view, samples| samples.put(view.hub.connections());
     "mpreg_connections_inbound" Gauge "connections" "Connections that others opened, after their handshake." |view, samples| samples.put(view.hub.inbound_connections());
     "mpreg_clients" Gauge "connections" "Connections of clients, after their handshake." |view, samples| samples.put(view.sizes.clients);

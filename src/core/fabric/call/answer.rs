@@ -89,13 +89,12 @@ impl Fabric {
         response.reply_to = Str::from(&asked.reply_to);
         response.reply_cluster = asked.reply_cluster.as_ref().map(Str::from);
         response.routing_path = asked.path.iter().chain([&own]).map(Str::from).collect();
-        let payload = to_raw_value(&response).unwrap_or_else(|_| raw("{}"));
         let bytes = Message {
             message_id: Str::from(&asked.request_id),
             topic: "mpreg.rpc.response".into(),
             message_type: "rpc".into(),
             delivery: "at_least_once".into(),
-            payload: Some(&payload),
+            payload: None,
             headers: Headers {
                 correlation_id: Str::from(&asked.request_id),
                 source_cluster: Some(Str::from(&cluster)),
@@ -108,7 +107,7 @@ impl Fabric {
             },
             timestamp: now.wall,
         }
-        .encode();
+        .encode_with(&response);
         let reply_cluster = asked.reply_cluster.as_ref().unwrap_or(&cluster);
         let target = (&**reply_cluster, &*asked.reply_to);
         if !self.send_back(asked.link, &asked.peer, target, &bytes, out) && outcome.is_ok() {

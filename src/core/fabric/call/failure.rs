@@ -39,6 +39,16 @@ pub(super) fn error_object(error: &CallError, command: &str) -> Box<RawValue> {
     if error.code == NOT_FOUND {
         return failure("fabric_route_not_found", command);
     }
+    if matches!(error.reason, Some(Reason::Stopping | Reason::Draining)) {
+        // Nothing has run: whoever asked may ask another node.
+        return RpcError {
+            error: "fabric_forward_failed".into(),
+            command: Some(command.into()),
+            reason: error.reason.map(|reason| reason.name().into()),
+            ..RpcError::default()
+        }
+        .to_raw();
+    }
     let text = match &error.details {
         Some(serde_json::Value::String(details)) => details.as_str(),
         _ => error.message.as_str(),

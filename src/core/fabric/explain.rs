@@ -1,0 +1,828 @@
+//! Why a call, a publication or a message for a cluster goes where it goes: the answer of one node, and the question
+//! for the next.
+//!
+//! Questions only: what forwarding decides is asked of the very functions that forwarding uses. Nothing is executed,
+//! sent or counted, and the rotation over ways of equal cost is not moved. Whoever asks for a whole way puts the
+//! question of each [`Next`] to its node, which goes on from there as the message itself would.
+
+use serde::{Deserialize, Serialize};
+
+use super::onward::{Stage, Stuck, constraint_of, exceeds};
+use super::publish::{Copies, Relay};
+use super::trace::{Trace, TracedRoute, signature};
+use super::way::{By, Hop, NoWay, Visited};
+use super::*;
+use crate::core::catalog::Leased;
+use crate::core::discovery::is_builtin;
+use crate::core::pubsub::pattern::Pattern;
+use crate::core::rpc::select::{Demands, choose, deciding, unmet};
+use crate::core::rpc::version::Constraint;
+use crate::wire::fabric::{RpcRequest, Str, empty_object};
+
+/// The function by which clients and nodes ask; it is in no catalog.
+pub const FUNCTION: &str = "mpreg.explain";
+
+/// What somebody wants to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    pub about: About,
+    /// Absent where a client asks: the way begins here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage: Option<Passage>,
+    /// How many nodes may be asked, this one included.
+    #[serde(default = "nodes_max")]
+    pub nodes_max: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    Call(Sought),
+    Topic {
+        topic: Text,
+    },
+    Route {
+        cluster: Text,
+        #[serde(default)]
+        avoid: Vec<Text>,
+    },
+}
+
+/// A call that is not made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sought {
+    pub fun: Text,
+    #[serde(default)]
+    pub function_id: Option<Text>,
+    #[serde(default)]
+    pub version_constraint: Option<Text>,
+    #[serde(default)]
+    pub locs: Vec<Text>,
+    #[serde(default)]
+    pub target_cluster: Option<Text>,
+}
+
+/// What a message has behind it when it comes to a node, as its headers would say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Passage {
+    /// Nodes that it has passed; the last one asks.
+    pub nodes: Vec<Text>,
+    /// Clusters that it has passed.
+    #[serde(default)]
+    pub clusters: Vec<Text>,
+    /// The cluster of the client that began.
+    #[serde(default)]
+    pub caller_cluster: Text,
+    #[serde(default)]
+    pub hop_budget: Option<i64>,
+    #[serde(default)]
+    pub remaining_hops: Option<i64>,
+    /// Of a call: the node that is to run it.
+    #[serde(default)]
+    pub target_cluster: Option<Text>,
+    #[serde(default)]
+    pub target_node: Option<Text>,
+    /// Of a publication: who has a copy already, and for whom this node is to care.
+    #[serde(default)]
+    pub sent_to: Vec<Text>,
+    #[serde(default)]
+    pub relay_nodes: Vec<Text>,
+    #[serde(default)]
+    pub relay_clusters: Vec<Text>,
+}
+
+/// What one node says.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    pub node: Text,
+    pub cluster: Text,
+    /// Wall clock.
+    pub evaluated_at: f64,
+    /// Of a call: all endpoints of that name, the chosen one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<Vec<Endpoint>>,
+    /// Of a publication: the nodes that listen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscribers: Option<Vec<Subscriber>>,
+    /// Candidates or subscribers that are not shown.
+    pub left_off: usize,
+    /// Of a cluster: what this node knows of the ways to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<Trace>>,
+    pub verdict: Verdict,
+    pub next: Vec<Next>,
+}
+
+/// What becomes of the message at a node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// `runs_here`, `delivered_here`, `arrived`, `forwarded`, else why it ends.
+    pub word: &'static str,
+    /// False where it ends without having come where it was to go.
+    pub found: bool,
+    pub text: String,
+}
+
+/// An endpoint of a function.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Endpoint {
+    pub cluster: Text,
+    pub node: Text,
+    pub function_id: Text,
+    pub version: String,
+    pub resources: Vec<Text>,
+    pub load: f64,
+    #[serde(flatten)]
+    pub fact: Fact,
+    pub chosen: bool,
+    /// The first thing that speaks against it.
+    pub rejected_for: Option<&'static str>,
+    pub text: String,
+}
+
+/// Where an entry of the catalog comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fact {
+    /// Since its holder wrote it.
+    pub age_seconds: f64,
+    pub expires_in_seconds: f64,
+    /// The peer that told of it: its holder, where there is a link. Absent for entries of this node.
+    pub told_by: Option<Text>,
+    /// Entries are not signed; this is the signature of the best route to their cluster. Absent for the own one.
+    pub route_signature: Option<&'static str>,
+}
+
+/// A node that listens to a topic.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Subscriber {
+    pub cluster: Text,
+    pub node: Text,
+    /// Those of its patterns that match.
+    pub patterns: Vec<Text>,
+    #[serde(flatten)]
+    pub fact: Fact,
+    pub served: bool,
+    pub text: String,
+}
+
+/// Where the message goes on.
+#[derive(Debug, Serialize)]
+pub struct Next {
+    pub node: Text,
+    pub cluster: Option<Text>,
+    /// `link`, `own_cluster`, `link_state`, `route` or `neighbour`.
+    pub by: &'static str,
+    /// The peer that told of the target, where that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told_by: Option<Text>,
+    /// Of link state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ways: Option<link_state::NextHop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<TracedRoute>,
+    /// Subscribers and clusters that its copy is for besides itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub relays_to: Vec<Text>,
+    /// What that node is to be asked; absent where its answer is known.
+    #[serde(skip)]
+    pub question: Option<Question>,
+}
+
+/// Why there is a hop, kept beyond the question.
+#[derive(Default)]
+struct Because {
+    by: &'static str,
+    ways: Option<link_state::NextHop>,
+    route: Option<Route>,
+}
+
+type Route = crate::core::route::Route;
+
+impl Because {
+    fn note(&mut self, by: By<'_>) {
+        let (word, ways, route) = match by {
+            By::Link => ("link", None, None),
+            By::OwnCluster => ("own_cluster", None, None),
+            By::LinkState(next) => ("link_state", Some(next.clone()), None),
+            By::Route(route) => ("route", None, Some(route.clone())),
+            By::Neighbour => ("neighbour", None, None),
+        };
+        *self = Because { by: word, ways, route };
+    }
+}
+
+impl Question {
+    pub fn new(about: About) -> Question {
+        Question { about, passage: None, nodes_max: nodes_max() }
+    }
+
+    /// Refuses what no node asks.
+    pub fn check(&self) -> Result<(), CallError> {
+        let lists = self.passage.iter().flat_map(|p| {
+            [&p.nodes, &p.clusters, &p.sent_to, &p.relay_nodes, &p.relay_clusters].map(Vec::len)
+        });
+        let more = match &self.about {
+            About::Call(sought) => sought.locs.len(),
+            About::Topic { .. } => 0,
+            About::Route { avoid, .. } => avoid.len(),
+        };
+        match lists.chain([more]).find(|length| *length > LIST_MAX) {
+            Some(length) => {
+                let text = format!("ValueError: a list of {length} names; at most {LIST_MAX} are taken");
+                Err(CallError::failed(text).because(Reason::BadRequest))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Fabric {
+    /// What this node does with what a question is about.
+    pub fn explain(&mut self, question: &Question, now: Now) -> Result<Step, CallError> {
+        question.check()?;
+        let budget = question.nodes_max.min(NODES_MAX).saturating_sub(1);
+        let mut step = match (&question.about, &question.passage) {
+            (About::Call(sought), None) => self.explain_call(sought, now)?,
+            (About::Call(sought), Some(passage)) => self.explain_passing(sought, passage, now)?,
+            (About::Topic { topic }, passage) => self.explain_topic(topic, passage.as_ref(), now),
+            (About::Route { cluster, avoid }, passage) => {
+                self.explain_route(cluster, avoid, passage.as_ref(), now)
+            }
+        };
+        let mut left = budget;
+        let mut waiting = step.next.iter().filter(|n| n.question.is_some()).count() as u32;
+        for next in &mut step.next {
+            let Some(asked) = &mut next.question else { continue };
+            let share = left.checked_div(waiting).unwrap_or_default();
+            (left, waiting) = (left - share, waiting - 1);
+            asked.nodes_max = share;
+        }
+        Ok(step)
+    }
+
+    /// A call of a client of this node.
+    pub fn explain_call(&mut self, sought: &Sought, now: Now) -> Result<Step, CallError> {
+        let constraint = sought.version_constraint.as_deref().map(Constraint::parse).transpose();
+        let constraint = constraint.map_err(|bad| bad.error())?;
+        let locs: Vec<_> = sought.locs.iter().map(|l| std::borrow::Cow::Borrowed(&**l)).collect();
+        let demands = Demands {
+            fun: &sought.fun,
+            function_id: sought.function_id.as_deref(),
+            constraint: constraint.as_ref(),
+            constraint_text: sought.version_constraint.as_deref().unwrap_or_default(),
+            locs: &locs,
+            target_cluster: sought.target_cluster.as_deref(),
+        };
+        let (own, home) = (self.node_id().clone(), self.cluster_id().clone());
+        let at_home = sought.target_cluster.as_deref().is_none_or(|c| !self.is_foreign(c));
+        if (is_builtin(&sought.fun) || *sought.fun == *FUNCTION) && at_home {
+            let demands = Demands { fun: &sought.fun, ..Demands::default() };
+            let candidates = self.endpoints(&demands, Some((&home, &own, None)), now);
+            let text = format!("{} is answered by every node itself", sought.fun);
+            return Ok(self.step(now, Verdict::reached("runs_here", text)).with_candidates(candidates));
+        }
+        // A function of this node runs here whatever others offer.
+        let functions: Vec<_> = self.catalog.functions_named(&sought.fun).cloned().collect();
+        let loads = self.loads(&sought.fun, now);
+        let here = functions.iter().map(|f| self.candidate(f, &loads)).filter(|c| c.local);
+        if let Ok(chosen) = choose(here, &demands, self.cluster_id()) {
+            let it = (&home, &own, Some(chosen.version));
+            let candidates = self.endpoints(&demands, Some(it), now);
+            let verdict = Verdict::reached("runs_here", "this node serves it itself");
+            return Ok(self.step(now, verdict).with_candidates(candidates));
+        }
+        let chosen = match self.choose_endpoint(&demands, &[], now) {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                let candidates = self.endpoints(&demands, None, now);
+                let text = error.details.as_ref().and_then(|d| d.as_str()).unwrap_or(&error.message);
+                let verdict = Verdict::ended("function_not_found", text);
+                return Ok(self.step(now, verdict).with_candidates(candidates));
+            }
+        };
+        let it = (&chosen.cluster, &chosen.node, Some(&chosen.version));
+        let candidates = self.endpoints(&demands, Some(it), now);
+        if !self.own.routing {
+            let verdict = Verdict::because(Reason::RoutingOff);
+            return Ok(self.step(now, verdict).with_candidates(candidates));
+        }
+        let leaves = self.is_foreign(&chosen.cluster);
+        let passage = Passage {
+            nodes: vec![own.clone()],
+            clusters: leaves.then(|| home.clone()).into_iter().collect(),
+            caller_cluster: home,
+            hop_budget: Some(self.own.hops_max),
+            remaining_hops: leaves.then_some(self.own.hops_max - 1),
+            target_cluster: Some(chosen.cluster.clone()),
+            target_node: Some(chosen.node.clone()),
+            ..Passage::default()
+        };
+        let mut because = Because::default();
+        let visited = Visited { nodes: &[&own], ..Visited::default() };
+        let way = self.way_without_turn(&chosen.cluster, &chosen.node, visited, &mut |by| because.note(by));
+        let step = match way {
+            Ok(hop) => {
+                let question = Question { passage: Some(passage), ..call(sought) };
+                let next = self.next_step(hop, because, (&chosen.cluster, &chosen.node), Some(question), now);
+                self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next])
+            }
+            Err(no_way) => self.step(now, Verdict::no_way(no_way)),
+        };
+        Ok(step.with_candidates(candidates))
+    }
+
+    /// A call that another node would send here.
+    fn explain_passing(&mut self, sought: &Sought, passage: &Passage, now: Now) -> Result<Step, CallError> {
+        let mut request = RpcRequest::new("", &sought.fun, empty_object(), empty_object(), "");
+        request.resources = sought.locs.iter().map(Str::from).collect();
+        request.function_id = sought.function_id.as_ref().map(Str::from);
+        request.version_constraint = sought.version_constraint.as_ref().map(Str::from);
+        request.target_node = passage.target_node.as_ref().map(Str::from);
+        constraint_of(&request).map_err(|bad| bad.error())?;
+        let peer = passage.nodes.last().map(|n| &**n).unwrap_or_default();
+        let caller = passage.nodes.first().map(|n| &**n).unwrap_or_default();
+        let speaker = self.membership.peer(peer).map_or(self.cluster_id(), |p| &p.cluster_id);
+        let verdict = match self.vouched(speaker, Some(&passage.caller_cluster), caller) {
+            Err(reason) => Err(Verdict::because(reason)),
+            Ok(caller) => match self.stage(&request, passage.target_cluster.as_deref(), &caller) {
+                Stage::Execute => Err(Verdict::reached("runs_here", "this node serves it")),
+                Stage::Refused(reason) => Err(Verdict::because(reason)),
+                Stage::Isolated => Err(Verdict::because(Reason::ClusterRefused)),
+                Stage::RoutingOff => Err(Verdict::because(Reason::RoutingOff)),
+                Stage::Forward(target) => Ok((caller, target)),
+            },
+        };
+        let (step, chosen) = match verdict {
+            Err(verdict) => {
+                let it = passage.target_node.clone().filter(|_| verdict.found);
+                (self.step(now, verdict), it)
+            }
+            Ok((caller, target)) => self.explain_onward(&request, (sought, passage), caller, &target, now),
+        };
+        let named = passage.target_node.as_deref();
+        let home = self.cluster_id().clone();
+        let target = passage.target_cluster.as_ref().unwrap_or(&home);
+        let demands = Demands {
+            fun: &sought.fun,
+            function_id: sought.function_id.as_deref(),
+            target_cluster: Some(target),
+            ..Demands::default()
+        };
+        let it = chosen.as_ref().map(|node| (target, node, None));
+        // Whom the first node did not choose is its own matter.
+        let mut candidates = self.endpoints(&demands, it, now);
+        candidates.0.retain(|c| named.is_some_and(|named| *c.node == *named));
+        Ok(step.with_candidates((candidates.0, 0)))
+    }
+
+    fn explain_onward(
+        &mut self,
+        request: &RpcRequest,
+        (sought, passage): (&Sought, &Passage),
+        caller: Text,
+        target: &Text,
+        now: Now,
+    ) -> (Step, Option<Text>) {
+        let peer = passage.nodes.last().cloned().unwrap_or_else(|| "".into());
+        let hops = [passage.hop_budget, passage.remaining_hops];
+        let journey =
+            match self.journey_of(caller, passage.clusters.clone(), passage.nodes.clone(), &peer, hops) {
+                Ok(journey) => journey,
+                Err(no_way) => return (self.step(now, Verdict::no_way(no_way)), None),
+            };
+        let mut because = Because::default();
+        let way = |fabric: &mut Fabric, cluster: &str, node: &str, visited: Visited<'_>| {
+            fabric.way_without_turn(cluster, node, visited, &mut |by| because.note(by))
+        };
+        let (node, hop) = match self.onward(request, target, &journey, now, way) {
+            Ok(onward) => onward,
+            Err(stuck) => {
+                let verdict = match stuck {
+                    Stuck::NotFound => Verdict::because(Reason::FunctionNotFound),
+                    Stuck::Loop => Verdict::because(Reason::RouteLoop),
+                    Stuck::NoWay(no_way) => Verdict::no_way(no_way),
+                };
+                return (self.step(now, verdict), None);
+            }
+        };
+        let budget = passage.hop_budget.unwrap_or(self.own.hops_max).min(self.own.hops_max);
+        if let Some(verdict) = self.header_refusal(passage, budget) {
+            return (self.step(now, verdict), Some(node));
+        }
+        let mut onward = Passage {
+            caller_cluster: journey.caller_cluster.clone(),
+            hop_budget: Some(budget),
+            target_cluster: Some(target.clone()),
+            target_node: Some(node.clone()),
+            ..passage.clone()
+        };
+        onward.nodes.push(self.node_id().clone());
+        if self.is_foreign(target) {
+            onward.clusters = journey.clusters.iter().chain([self.cluster_id()]).cloned().collect();
+            let crosses = self.membership.cluster_of(hop.1).is_some_and(|c| c != self.cluster_id());
+            onward.remaining_hops = Some(journey.hops - i64::from(crosses));
+        }
+        let question = Question { passage: Some(onward), ..call(sought) };
+        let next = self.next_step(hop, because, (target, &node), Some(question), now);
+        (self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next]), Some(node))
+    }
+
+    /// What 11.2 says of a message that this node would pass on.
+    fn header_refusal(&self, passage: &Passage, budget: i64) -> Option<Verdict> {
+        if passage.nodes.contains(self.node_id()) {
+            return Some(Verdict::because(Reason::RouteLoop));
+        }
+        exceeds(passage.nodes.len(), budget).then(|| Verdict::because(Reason::HopBudget))
+    }
+
+    /// A publication of a client of this node, or one that another node would send here.
+    pub fn explain_topic(&mut self, topic: &Text, passage: Option<&Passage>, now: Now) -> Step {
+        let own = self.node_id().clone();
+        let cluster = self.cluster_id().clone();
+        let begins = Passage { hop_budget: Some(self.own.hops_max), ..Passage::default() };
+        let from = passage.and_then(|p| p.nodes.last()).cloned();
+        let mut onward = passage.cloned().unwrap_or(begins);
+        let budget = onward.hop_budget.unwrap_or(self.own.hops_max).min(self.own.hops_max);
+        let speaker = from.as_deref().and_then(|peer| self.membership.peer(peer));
+        let speaker = speaker.map_or(&cluster, |peer| &peer.cluster_id);
+        if let Err(reason) = self.federation.may_publish(speaker, topic) {
+            return self.step(now, Verdict::because(reason));
+        }
+        let refusal = passage.and_then(|p| self.header_refusal(p, budget));
+        onward.hop_budget = Some(budget);
+        onward.nodes.push(own.clone());
+        if onward.clusters.last() != Some(&cluster) {
+            onward.clusters.push(cluster.clone());
+        }
+        let audience = self.audience(topic);
+        let (nodes, clusters) = (onward.relay_nodes.clone(), onward.relay_clusters.clone());
+        let relay = Relay {
+            nodes: nodes.iter().map(Str::from).collect(),
+            clusters: clusters.iter().map(Str::from).collect(),
+        };
+        let targets = self.targets(&audience, passage.map(|_| &relay), &onward.clusters);
+        let passed: Vec<&str> = onward.nodes.iter().map(|n| &**n).collect();
+        let mut done = passed.clone();
+        done.extend(onward.sent_to.iter().map(|n| &**n));
+        let visited =
+            Visited { nodes: &passed, clusters: &onward.clusters, from_own_cluster: from.is_some() };
+        let mut notes: BTreeMap<Text, Because> = BTreeMap::new();
+        let way = |fabric: &mut Fabric, cluster: &str, node: &str, visited: Visited<'_>| {
+            let mut because = Because::default();
+            let hop = fabric.way_without_turn(cluster, node, visited, &mut |by| because.note(by));
+            if let Ok((node, _)) = &hop {
+                notes.insert(node.clone(), because);
+            }
+            hop
+        };
+        let goes_on = self.own.routing && refusal.is_none();
+        let copies = if goes_on { self.copies(&targets, &done, visited, way) } else { Copies::default() };
+        let mut subscribers = self.subscribers(topic, now);
+        for subscriber in &mut subscribers {
+            let key = (&subscriber.cluster, &subscriber.node);
+            (subscriber.served, subscriber.text) = if *key.1 == own {
+                (true, "delivered by this node".to_owned())
+            } else if done.contains(&&**key.1) {
+                (true, "has its copy already".to_owned())
+            } else if !targets.iter().any(|(c, n)| (c, n) == key) {
+                let foreign = self.is_foreign(key.0) && !self.is_bridging();
+                let text = if foreign { "this cluster talks to no other" } else { "others care for it" };
+                (!foreign, text.to_owned())
+            } else if let Some(verdict) = &refusal {
+                (false, verdict.text.clone())
+            } else if !self.own.routing {
+                (false, Verdict::because(Reason::RoutingOff).text)
+            } else if let Some((.., no_way)) =
+                copies.lost.iter().find(|(c, n, _)| *c == key.0 && (*n == key.1 || self.is_foreign(c)))
+            {
+                (false, Verdict::no_way(*no_way).text)
+            } else {
+                (true, served_by(&copies, key))
+            };
+        }
+        let reached = subscribers.iter().any(|s| s.served);
+        let here = subscribers.iter().any(|s| s.node == own);
+        let hops: Vec<Hop> = copies.hops.keys().cloned().collect();
+        let sent_to: Vec<Text> =
+            onward.sent_to.iter().chain(hops.iter().map(|(node, _)| node)).cloned().collect();
+        let mut next = Vec::new();
+        for (hop, relay) in &copies.hops {
+            let because = notes.remove(&hop.0).unwrap_or(Because { by: "link", ..Because::default() });
+            let passage = Passage {
+                sent_to: sent_to.clone(),
+                relay_nodes: relay.nodes.iter().map(Str::to_text).collect(),
+                relay_clusters: relay.clusters.iter().map(Str::to_text).collect(),
+                ..onward.clone()
+            };
+            let relays_to: Vec<Text> =
+                passage.relay_nodes.iter().chain(&passage.relay_clusters).cloned().collect();
+            // Who cares for nobody only delivers.
+            let question = (!relays_to.is_empty()).then(|| Question {
+                passage: Some(passage),
+                ..Question::new(About::Topic { topic: topic.clone() })
+            });
+            let told = relay.nodes.first().map(|n| n.to_text()).unwrap_or_else(|| hop.0.clone());
+            let next_hop = self.next_step(hop.clone(), because, (&cluster, &told), question, now);
+            next.push(Next { relays_to, ..next_hop });
+        }
+        let verdict = match (refusal, here, next.len()) {
+            (Some(refusal), false, _) => refusal,
+            (_, true, 0) => Verdict::reached("delivered_here", "only subscribers of this node listen"),
+            (_, false, 0) if subscribers.is_empty() => {
+                Verdict::ended("no_subscribers", "nobody that this node knows of listens to the topic")
+            }
+            (_, false, 0) => Verdict {
+                word: if passage.is_some() { "goes_no_further" } else { "no_way" },
+                found: passage.is_some() && reached,
+                text: "no copy leaves this node; see the subscribers".to_owned(),
+            },
+            (_, _, copies) => Verdict::reached("forwarded", format!("copies to {copies} nodes")),
+        };
+        let left_off = subscribers.len().saturating_sub(SHOWN_MAX);
+        // What fails is what is asked for.
+        subscribers.sort_by_key(|s| s.served);
+        subscribers.truncate(SHOWN_MAX);
+        let step = self.step(now, verdict).with_next(next);
+        Step { subscribers: Some(subscribers), left_off, ..step }
+    }
+
+    fn subscribers(&self, topic: &str, now: Now) -> Vec<Subscriber> {
+        let mut by_node: BTreeMap<(&Text, &Text), Subscriber> = BTreeMap::new();
+        for entry in self.catalog.topics() {
+            let matching = entry.patterns.iter().filter(|p| Pattern::parse(p).matches(topic));
+            let patterns: Vec<Text> = matching.cloned().collect();
+            if patterns.is_empty() {
+                continue;
+            }
+            let key = (&entry.cluster_id, &entry.node_id);
+            let subscriber = by_node.entry(key).or_insert_with(|| Subscriber {
+                cluster: entry.cluster_id.clone(),
+                node: entry.node_id.clone(),
+                patterns: Vec::new(),
+                fact: self.fact(&**entry, now),
+                served: false,
+                text: String::new(),
+            });
+            subscriber.patterns.extend(patterns);
+            subscriber.patterns.sort();
+            subscriber.patterns.dedup();
+        }
+        by_node.into_values().collect()
+    }
+
+    /// A message for any node of a cluster, around those to avoid.
+    pub fn explain_route(
+        &mut self,
+        cluster: &Text,
+        avoid: &[Text],
+        passage: Option<&Passage>,
+        now: Now,
+    ) -> Step {
+        let mut onward = passage.cloned().unwrap_or_default();
+        let budget = onward.hop_budget.unwrap_or(self.own.hops_max).min(self.own.hops_max);
+        let from = onward.nodes.last().cloned();
+        let from = from.as_deref().and_then(|peer| self.membership.peer(peer));
+        let from_own_cluster = from.is_some_and(|p| p.cluster_id == *self.cluster_id());
+        if !self.is_foreign(cluster) {
+            let text = format!("this node is one of {cluster}");
+            return self.step(now, Verdict::reached("arrived", text));
+        }
+        let behind: Vec<Text> = onward.clusters.iter().filter(|c| *c != self.cluster_id()).cloned().collect();
+        let avoided: Vec<Text> = avoid.iter().chain(&behind).cloned().collect();
+        let trace = Box::new(self.trace(cluster, &avoided, now));
+        let verdict = if !self.is_bridging() {
+            Some(Verdict::because(Reason::ClusterRefused))
+        } else if !self.own.routing {
+            Some(Verdict::because(Reason::RoutingOff))
+        } else {
+            passage.and_then(|p| self.header_refusal(p, budget))
+        };
+        if let Some(verdict) = verdict {
+            return Step { trace: Some(trace), ..self.step(now, verdict) };
+        }
+        onward.hop_budget = Some(budget);
+        onward.nodes.push(self.node_id().clone());
+        let nodes: Vec<&str> = onward.nodes.iter().map(|n| &**n).collect();
+        let visited = Visited { nodes: &nodes, clusters: &avoided, from_own_cluster };
+        let mut because = Because::default();
+        let way = self.way_without_turn(cluster, "", visited, &mut |by| because.note(by));
+        let step = match way {
+            Ok(hop) => {
+                if onward.clusters.last() != Some(self.cluster_id()) {
+                    onward.clusters.push(self.cluster_id().clone());
+                }
+                let about = About::Route { cluster: cluster.clone(), avoid: avoid.to_vec() };
+                let question = Question { passage: Some(onward), ..Question::new(about) };
+                let next = self.next_step(hop, because, (cluster, ""), Some(question), now);
+                self.step(now, Verdict::forwarded(&next.node)).with_next(vec![next])
+            }
+            Err(no_way) => self.step(now, Verdict::no_way(no_way)),
+        };
+        Step { trace: Some(trace), ..step }
+    }
+
+    fn step(&self, now: Now, verdict: Verdict) -> Step {
+        Step {
+            node: self.node_id().clone(),
+            cluster: self.cluster_id().clone(),
+            evaluated_at: now.wall,
+            candidates: None,
+            subscribers: None,
+            left_off: 0,
+            trace: None,
+            verdict,
+            next: Vec::new(),
+        }
+    }
+
+    fn next_step(
+        &self,
+        (node, _): Hop,
+        because: Because,
+        (cluster, target): (&str, &str),
+        question: Option<Question>,
+        now: Now,
+    ) -> Next {
+        Next {
+            cluster: self.membership.peer(&node).map(|p| p.cluster_id.clone()),
+            by: because.by,
+            told_by: self.told_by.of(cluster, target).filter(|_| because.by != "link").map(Text::from),
+            ways: because.ways,
+            route: because.route.map(|route| self.shown(&route, &[], now)),
+            relays_to: Vec::new(),
+            question,
+            node,
+        }
+    }
+
+    /// All endpoints of a name, the chosen one first, each with the first thing that speaks against it; and how many
+    /// are left off. The version says which of several functions of the chosen node it is.
+    fn endpoints(
+        &mut self,
+        demands: &Demands<'_>,
+        chosen: Option<(&Text, &Text, Option<&semver::Version>)>,
+        now: Now,
+    ) -> (Vec<Endpoint>, usize) {
+        let functions: Vec<_> = self.catalog.functions_named(demands.fun).cloned().collect();
+        let loads = self.loads(demands.fun, now);
+        let is_chosen = |f: &FunctionEntry| {
+            chosen.is_some_and(|(cluster, node, version)| {
+                f.cluster_id == *cluster
+                    && f.node_id == *node
+                    && version.is_none_or(|v| f.identity.version.0 == *v)
+                    && unmet(&self.candidate(f, &loads), demands).is_none()
+            })
+        };
+        let winner = functions.iter().position(|f| is_chosen(f));
+        let mut shown = Vec::new();
+        for (n, entry) in functions.iter().enumerate() {
+            let against = match winner {
+                Some(w) if w == n => None,
+                _ => {
+                    let winner = winner.and_then(|w| functions.get(w));
+                    Some(self.against(entry, winner.map(|w| &**w), demands, &loads))
+                }
+            };
+            let candidate = self.candidate(entry, &loads);
+            shown.push(Endpoint {
+                cluster: entry.cluster_id.clone(),
+                node: entry.node_id.clone(),
+                function_id: entry.identity.function_id.clone(),
+                version: candidate.version.to_string(),
+                resources: entry.resources.clone(),
+                load: candidate.load,
+                fact: self.fact(&**entry, now),
+                chosen: against.is_none(),
+                rejected_for: against.as_ref().map(|(word, _)| *word),
+                text: against.map(|(_, text)| text).unwrap_or_default(),
+            });
+        }
+        shown.sort_by_key(|e| !e.chosen);
+        let left_off = shown.len().saturating_sub(SHOWN_MAX);
+        shown.truncate(SHOWN_MAX);
+        (shown, left_off)
+    }
+
+    /// The first thing that speaks against an endpoint, as a word and in full.
+    fn against(
+        &mut self,
+        entry: &FunctionEntry,
+        winner: Option<&FunctionEntry>,
+        demands: &Demands<'_>,
+        loads: &BTreeMap<Text, f64>,
+    ) -> (&'static str, String) {
+        let candidate = self.candidate(entry, loads);
+        if let Some(demand) = unmet(&candidate, demands) {
+            return (demand.word(), format!("its {} is {}", demand.word(), demand.offered(&candidate)));
+        }
+        if !candidate.local && !self.reaches(&entry.cluster_id, &entry.node_id) {
+            let own = self.node_id().clone();
+            let visited = Visited { nodes: &[&own], ..Visited::default() };
+            let decision = self.decision(&entry.cluster_id, &entry.node_id, visited);
+            let why = decision.reason.unwrap_or("no link");
+            return ("unreachable", format!("no way leads to it ({why})"));
+        }
+        let Some(winner) = winner.map(|w| self.candidate(w, loads)) else {
+            return ("not_asked", "another node was asked".to_owned());
+        };
+        if winner.local && !candidate.local {
+            return ("other_node", "this node serves it itself".to_owned());
+        }
+        let rank = deciding(&winner, &candidate, demands, self.cluster_id());
+        let text = match rank.map(|r| r.word()) {
+            Some("higher_load") => {
+                let silent = self.membership.peer(candidate.node).is_none();
+                let unknown = if silent { ", which counts so where it is not known" } else { "" };
+                format!("load {}{unknown}; the chosen one has {}", candidate.load, winner.load)
+            }
+            Some("lower_version") => format!("the chosen one has the higher version {}", winner.version),
+            Some("unasked_prerelease") => "a pre-release that was not asked for".to_owned(),
+            Some("other_cluster") => format!("{} offers it itself", self.cluster_id()),
+            Some("later_name") => "equal in all; the first name is taken".to_owned(),
+            _ => "the same as the chosen one".to_owned(),
+        };
+        (rank.map_or("same", |r| r.word()), text)
+    }
+
+    fn fact(&self, entry: &impl Leased, now: Now) -> Fact {
+        let (cluster, node) = (entry.cluster_id(), entry.node_id());
+        let told_by = match self.membership.link_to(node) {
+            _ if node == self.node_id() => None,
+            Some(_) => Some(node.clone()),
+            None => self.told_by.of(cluster, node).map(Text::from),
+        };
+        let best = self.routes.table().best(cluster).filter(|_| self.is_foreign(cluster));
+        Fact {
+            age_seconds: (now.wall - entry.advertised_at()).max(0.0),
+            expires_in_seconds: entry.ends_at() - now.wall,
+            told_by,
+            route_signature: best.map(signature),
+        }
+    }
+}
+
+impl Step {
+    /// Whether a subscriber of this node gets the publication.
+    pub fn delivers_here(&self) -> bool {
+        self.subscribers.iter().flatten().any(|s| s.node == self.node)
+    }
+
+    fn with_candidates(self, (candidates, left_off): (Vec<Endpoint>, usize)) -> Step {
+        Step { candidates: Some(candidates), left_off, ..self }
+    }
+
+    fn with_next(self, next: Vec<Next>) -> Step {
+        Step { next, ..self }
+    }
+}
+
+impl Verdict {
+    fn reached(word: &'static str, text: impl Into<String>) -> Verdict {
+        Verdict { word, found: true, text: text.into() }
+    }
+
+    fn ended(word: &'static str, text: impl Into<String>) -> Verdict {
+        Verdict { word, found: false, text: text.into() }
+    }
+
+    fn forwarded(node: &str) -> Verdict {
+        Verdict::reached("forwarded", format!("goes on to {node}"))
+    }
+
+    fn because(reason: Reason) -> Verdict {
+        let meaning = reason.meaning();
+        Verdict::ended(reason.name(), format!("{} {}", meaning.meaning, meaning.remedy))
+    }
+
+    /// The words of fabric.md 13.2, with what can be done about it.
+    fn no_way(no_way: NoWay) -> Verdict {
+        Verdict { word: no_way.word(), ..Verdict::because(no_way.reason()) }
+    }
+}
+
+fn call(sought: &Sought) -> Question {
+    Question::new(About::Call(sought.clone()))
+}
+
+/// Whose copy reaches a subscriber.
+fn served_by(copies: &Copies, (cluster, node): (&Text, &Text)) -> String {
+    let relays = |relay: &Relay| {
+        relay.nodes.iter().any(|n| **n == **node) || relay.clusters.iter().any(|c| **c == **cluster)
+    };
+    let direct = copies.hops.keys().any(|(hop, _)| hop == node);
+    match copies.hops.iter().find(|(_, relay)| relays(relay)).filter(|_| !direct) {
+        Some(((hop, _), _)) => format!("by way of {hop}"),
+        None => "its own copy".to_owned(),
+    }
+}
+
+fn nodes_max() -> u32 {
+    NODES_MAX
+}
+
+/// Nodes that are asked for one explanation.
+const NODES_MAX: u32 = 64;
+/// Candidates and subscribers that one node shows.
+const SHOWN_MAX: usize = 64;
+/// Names in one list of a question.
+const LIST_MAX: usize = 10_000;
