@@ -414,8 +414,7 @@ step_remove_rpm() {
 make_older_packages() {
     say "older packages"
     local older=$machine/older tree=$machine/older-tree
-    rm -rf "$older" "$tree"
-    mkdir -p "$older"
+    rm -rf "${older:?}"/* "$tree"
     dpkg-deb -R "$packages"/mpreg_*.deb "$tree"
     sed -i 's/^Version: .*/Version: 0.0.9-1/' "$tree/DEBIAN/control"
     echo '# This comes from the older package.' >> "$tree/etc/mpreg/server.toml"
@@ -428,6 +427,5 @@ make_older_packages() {
 build_with_hooks() {
     say "a program that can be made to hang"
     cargo build --locked --features test-hooks
-    mkdir -p "$machine/hooks"
     install -m 755 target/debug/mpreg "$machine/hooks/mpreg"
 }
