@@ -133,7 +133,7 @@ fn unknown_option(verb: &CommandInfoWithArgs, name: &str, path: &[&str]) -> Stri
 
 fn unknown_verb(root: &CommandInfoWithArgs, verb: &CommandInfoWithArgs, word: &str, path: &[&str]) -> String {
     let mut near = Vec::new();
-    for name in suggestions(word, verb.commands.iter().map(|c| c.name)) {
+    for name in suggestions(word, help::shown(verb).map(|c| c.name)) {
         near.push(path.iter().copied().chain([name]).collect::<Vec<_>>().join(" "));
     }
     if near.is_empty() {
@@ -141,7 +141,7 @@ fn unknown_verb(root: &CommandInfoWithArgs, verb: &CommandInfoWithArgs, word: &s
     }
     match near.as_slice() {
         [] => {
-            let names: Vec<&str> = verb.commands.iter().map(|c| c.name).collect();
+            let names: Vec<&str> = help::shown(verb).map(|c| c.name).collect();
             format!("there is no `{word}` here; there are {}", names.join(", "))
         }
         near => format!("there is no `{word}` here; did you mean `mpreg {}`?", near.join("` or `mpreg ")),

@@ -3,7 +3,7 @@
 //! argh would make one as well, but with all optional options in the usage line and without wrapping. Nothing is
 //! said here that the declaration of a verb does not say.
 
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality, SubCommandInfo};
 
 /// The help of the verb that these words lead to.
 pub fn text(path: &[&str], verb: &CommandInfoWithArgs) -> String {
@@ -28,7 +28,7 @@ pub fn text(path: &[&str], verb: &CommandInfoWithArgs) -> String {
 
     let rows = verb.positionals.iter().map(|p| (p.name.to_owned(), p.description.to_owned()));
     section(&mut out, "Arguments", rows.collect());
-    let rows = verb.commands.iter().map(|c| (c.name.to_owned(), unescaped(c.command.description)));
+    let rows = shown(verb).map(|c| (c.name.to_owned(), unescaped(c.command.description)));
     section(&mut out, "Verbs", rows.collect());
     section(&mut out, "Options", flags.iter().map(|flag| option(flag)).collect());
     if !verb.examples.is_empty() {
@@ -44,6 +44,11 @@ pub fn text(path: &[&str], verb: &CommandInfoWithArgs) -> String {
         }
     }
     out
+}
+
+/// The verbs of a group that everybody is to know; what serves only packaging is left out.
+pub fn shown(verb: &CommandInfoWithArgs) -> impl Iterator<Item = &SubCommandInfo> {
+    verb.commands.iter().filter(|inner| !HIDDEN.contains(&inner.name))
 }
 
 /// argh takes examples and notes as format strings, in which braces are doubled.
@@ -111,6 +116,8 @@ fn capital(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Groups that no list of verbs names.
+const HIDDEN: &[&str] = &["docs"];
 /// Fits a terminal of the usual 100 columns.
 const WIDTH: usize = 98;
 /// A longer name stands on a line of its own.

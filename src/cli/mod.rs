@@ -1,7 +1,7 @@
 //! The verbs of the program, one file per family.
 //!
 //! The argh structs are the one declaration of a verb: parsing, `--help`, suggestions and [`commands`] (from which
-//! completions and manual pages can be made) all come from them. Exit statuses are those of cli-config 4.9.
+//! `docs` makes completions and manual pages) all come from them. Exit statuses are those of cli-config 4.9.
 //! Results go to stdout, reasons to stderr; a failure prints nothing on stdout.
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
@@ -20,6 +20,7 @@ pub mod config;
 mod ctl;
 mod discovery;
 mod dns;
+pub mod docs;
 mod explain;
 mod help;
 mod node_label;
@@ -67,6 +68,7 @@ enum Group {
     Bench(bench::BenchGroup),
     Config(config::ConfigCommand),
     Ctl(ctl::CtlGroup),
+    Docs(docs::DocsGroup),
 }
 
 /// Runs the program: parses the arguments, runs the verb, answers with the exit status.
@@ -105,6 +107,7 @@ fn run(top: Top) -> ExitCode {
         Group::Bench(group) => talk(verbose, || group.run()),
         Group::Config(group) => group.run(),
         Group::Ctl(group) => talk(verbose, || group.run()),
+        Group::Docs(group) => group.run(),
     }
 }
 

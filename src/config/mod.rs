@@ -27,9 +27,10 @@ pub use control::{PACKAGE_SOCKET, RuntimePlaces, control_socket, lasting_socket}
 pub use fault::{Fault, Faults, Origin, Place, Source};
 pub use load::{Alone, LoadRequest, Loaded, load, read_alone};
 pub use plan::{Change, changes};
-pub use render::{Show, convert, example, show};
-pub use schema::{Key, Kind, Reload, Row, Rule, Words, key, schema};
+pub use render::{Show, convert, example, show, toml};
+pub use role::{Preset, presets};
+pub use schema::{Key, Kind, Reload, Row, Rule, Table, Words, key, schema};
 pub use settings::*;
 pub use units::{duration, duration_text, size_text};
-pub use unserved::{refuse_unserved, unserved};
+pub use unserved::{is_served, refuse_unserved, unserved};
 pub use value::{Element, Layer, Secret, Setting, Value};

@@ -146,7 +146,7 @@ fn is_place_of_secret(name: &str) -> bool {
 }
 
 /// A value in its canonical form.
-pub(super) fn toml(value: &Value) -> String {
+pub fn toml(value: &Value) -> String {
     match value {
         Value::Bool(b) => b.to_string(),
         Value::Int(i) => i.to_string(),
@@ -176,7 +176,7 @@ fn example_table(rows: &'static [Row], path: &str, mark: &str, out: &mut String)
     for row in rows.iter().filter(|row| !matches!(row.kind, Kind::Table(_) | Kind::Tables(_))) {
         let value = match row.default_value() {
             Some(value) => toml(&value),
-            None => sample(&row.kind),
+            None => sample(row),
         };
         comment(row.meaning, out);
         let _ = writeln!(out, "#{} = {value}", row.name);
@@ -202,17 +202,21 @@ fn example_table(rows: &'static [Row], path: &str, mark: &str, out: &mut String)
 }
 
 /// Something of the right form for a key that has no default.
-fn sample(kind: &Kind) -> String {
-    let text = match kind {
+fn sample(row: &Row) -> String {
+    let text = match row.kind {
         Kind::Word(words) | Kind::WordOrNone(words) => return quoted(words.words.first().unwrap_or(&"")),
+        // Ends lie behind beginnings.
+        Kind::Time if row.name.starts_with("end") => "2031-01-01T00:00:00Z",
         Kind::Time => "2030-01-01T00:00:00Z",
-        Kind::Bool => "true",
+        Kind::Bool => "false",
         Kind::Int { .. } | Kind::Float { .. } | Kind::Size(_) => "5",
         Kind::Duration(_) => "\"1h\"",
         Kind::Texts(_) => "[\"...\"]",
         Kind::WordList(_) | Kind::Numbers(_) => "[]",
         Kind::Map | Kind::MapOfLists => "{}",
-        Kind::Text(_) | Kind::Secret | Kind::Table(_) | Kind::Tables(_) => "\"...\"",
+        // Two texts of one element may have to differ.
+        Kind::Text(_) => return quoted(row.name),
+        Kind::Secret | Kind::Table(_) | Kind::Tables(_) => "\"...\"",
     };
     text.to_owned()
 }

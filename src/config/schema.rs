@@ -106,6 +106,8 @@ pub enum Rule {
 #[derive(Debug)]
 pub struct Words {
     pub words: &'static [&'static str],
+    /// What each means, in the same order.
+    pub meanings: &'static [&'static str],
     /// Other spellings.
     pub aliases: &'static [(&'static str, &'static str)],
     pub any_case: bool,
@@ -341,6 +343,7 @@ macro_rules! words {
 
             pub const WORDS: $crate::config::schema::Words = $crate::config::schema::Words {
                 words: &[$($word,)*],
+                meanings: &[$($meaning,)*],
                 aliases: &[$($($(($alias, $word),)*)?)*],
                 any_case: words!(@case $($any_case)?),
             };

@@ -30,9 +30,12 @@ const MISSING: &[Missing] = &[
 /// Every key that no module of this build serves, with the module that would.
 pub fn unserved() -> Vec<(&'static str, &'static str)> {
     let keys = schema().iter().filter(|key| !key.in_list || matches!(key.row.kind, Kind::Tables(_)));
-    keys.filter(|key| MISSING.iter().any(|missing| missing.module == key.row.module))
-        .map(|key| (key.path.as_str(), key.row.module))
-        .collect()
+    keys.filter(|key| !is_served(key.row.module)).map(|key| (key.path.as_str(), key.row.module)).collect()
+}
+
+/// Whether this build has the module of a key.
+pub fn is_served(module: &str) -> bool {
+    !MISSING.iter().any(|missing| missing.module == module)
 }
 
 /// The keys that a node of this build cannot start with, each with its place; `None` if there is none.
@@ -82,17 +85,16 @@ fn wanted(values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
 
 /// The same of the members of `[[...]]`, where the list itself is served.
 fn wanted_in_elements(values: &Layer) -> Vec<(Origin, &'static str, &'static str)> {
-    let is_missing = |module: &str| MISSING.iter().any(|missing| missing.module == module);
     let mut found = Vec::new();
     for (list, setting) in values {
         let Value::Elements(elements) = &setting.value else { continue };
-        if super::schema::key(list).is_none_or(|key| is_missing(key.row.module)) {
+        if super::schema::key(list).is_none_or(|key| !is_served(key.row.module)) {
             continue;
         }
         for (name, member) in elements.iter().flat_map(|element| &element.members) {
             let Some(key) = super::schema::key(&join(list, name)) else { continue };
             let is_default = key.row.default_value().as_ref() == Some(&member.value);
-            if is_missing(key.row.module) && !is_default {
+            if !is_served(key.row.module) && !is_default {
                 found.push((member.origin.clone(), key.path.as_str(), key.row.module));
             }
         }
