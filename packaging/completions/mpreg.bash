@@ -3,13 +3,15 @@
 # The verbs of a group.
 _mpreg_verbs() {
     case "$1" in
-        '') echo 'server client discovery bench config' ;;
+        '') echo 'server client discovery explain bench config ctl' ;;
         'server') echo 'start start-config' ;;
         'client') echo 'call functions list-peers subscribe publish dns-register dns-unregister dns-list dns-describe dns-node-encode dns-node-decode namespace-policy resolver-cache-stats resolver-resync' ;;
         'client namespace-policy') echo 'validate apply export audit' ;;
         'discovery') echo 'query summary watch access-audit' ;;
+        'explain') echo 'call topic route' ;;
         'bench') echo 'rpc pubsub connections' ;;
-        'config') echo 'check show convert example' ;;
+        'config') echo 'check show plan convert example' ;;
+        'ctl') echo 'status peers links routes catalog functions log reload confirm drain resume' ;;
     esac
 }
 
@@ -44,6 +46,10 @@ _mpreg_options() {
         'discovery summary') echo '--namespace --service-id --scope --viewer-cluster-id --viewer-tenant-id --include-ingress --no-include-ingress --ingress-limit --ingress-scope --ingress-capability --ingress-tag --limit --page-token --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
         'discovery watch') echo '--summary --delta --scope --namespace --cluster-id --viewer-tenant-id --duration --count --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
         'discovery access-audit') echo '--limit --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
+        'explain') echo '--verbose --help' ;;
+        'explain call') echo '--locs --function-id --version-constraint --target-cluster --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
+        'explain topic') echo '--url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
+        'explain route') echo '--avoid --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
         'bench') echo '--verbose --help' ;;
         'bench rpc') echo '--function --target-cluster --connections --window --payload --seconds --rate --threads --any-answer --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
         'bench pubsub') echo '--subscribers --window --payload --seconds --rate --threads --url --token --token-file --api-key --ca-file --cert-file --key-file --insecure --json --verbose --help' ;;
@@ -51,8 +57,21 @@ _mpreg_options() {
         'config') echo '--verbose --help' ;;
         'config check') echo '--set --legacy-ignore-unknown --verbose --help' ;;
         'config show') echo '--effective --redact --set --legacy-ignore-unknown --verbose --help' ;;
+        'config plan') echo '--running --socket --json --verbose --help' ;;
         'config convert') echo '--legacy-ignore-unknown --verbose --help' ;;
         'config example') echo '--verbose --help' ;;
+        'ctl') echo '--verbose --help' ;;
+        'ctl status') echo '--socket --config --json --verbose --help' ;;
+        'ctl peers') echo '--socket --config --json --verbose --help' ;;
+        'ctl links') echo '--socket --config --json --verbose --help' ;;
+        'ctl routes') echo '--limit --socket --config --json --verbose --help' ;;
+        'ctl catalog') echo '--type --limit --socket --config --json --verbose --help' ;;
+        'ctl functions') echo '--socket --config --json --verbose --help' ;;
+        'ctl log') echo '--for --socket --config --json --verbose --help' ;;
+        'ctl reload') echo '--confirm --socket --config --json --verbose --help' ;;
+        'ctl confirm') echo '--socket --config --json --verbose --help' ;;
+        'ctl drain') echo '--socket --config --json --verbose --help' ;;
+        'ctl resume') echo '--socket --config --json --verbose --help' ;;
     esac
 }
 
@@ -307,6 +326,32 @@ _mpreg_values() {
         'discovery access-audit --ca-file') echo @files ;;
         'discovery access-audit --cert-file') echo @files ;;
         'discovery access-audit --key-file') echo @files ;;
+        'explain call --locs') echo @any ;;
+        'explain call --function-id') echo @any ;;
+        'explain call --version-constraint') echo @any ;;
+        'explain call --target-cluster') echo @any ;;
+        'explain call --url') echo @any ;;
+        'explain call --token') echo @any ;;
+        'explain call --token-file') echo @files ;;
+        'explain call --api-key') echo @any ;;
+        'explain call --ca-file') echo @files ;;
+        'explain call --cert-file') echo @files ;;
+        'explain call --key-file') echo @files ;;
+        'explain topic --url') echo @any ;;
+        'explain topic --token') echo @any ;;
+        'explain topic --token-file') echo @files ;;
+        'explain topic --api-key') echo @any ;;
+        'explain topic --ca-file') echo @files ;;
+        'explain topic --cert-file') echo @files ;;
+        'explain topic --key-file') echo @files ;;
+        'explain route --avoid') echo @any ;;
+        'explain route --url') echo @any ;;
+        'explain route --token') echo @any ;;
+        'explain route --token-file') echo @files ;;
+        'explain route --api-key') echo @any ;;
+        'explain route --ca-file') echo @files ;;
+        'explain route --cert-file') echo @files ;;
+        'explain route --key-file') echo @files ;;
         'bench rpc --function') echo @any ;;
         'bench rpc --target-cluster') echo @any ;;
         'bench rpc --connections') echo @any ;;
@@ -347,6 +392,34 @@ _mpreg_values() {
         'bench connections --key-file') echo @files ;;
         'config check --set') echo @key ;;
         'config show --set') echo @key ;;
+        'config plan --socket') echo @files ;;
+        'ctl status --socket') echo @files ;;
+        'ctl status --config') echo @files ;;
+        'ctl peers --socket') echo @files ;;
+        'ctl peers --config') echo @files ;;
+        'ctl links --socket') echo @files ;;
+        'ctl links --config') echo @files ;;
+        'ctl routes --limit') echo @any ;;
+        'ctl routes --socket') echo @files ;;
+        'ctl routes --config') echo @files ;;
+        'ctl catalog --type') echo @any ;;
+        'ctl catalog --limit') echo @any ;;
+        'ctl catalog --socket') echo @files ;;
+        'ctl catalog --config') echo @files ;;
+        'ctl functions --socket') echo @files ;;
+        'ctl functions --config') echo @files ;;
+        'ctl log --for') echo @any ;;
+        'ctl log --socket') echo @files ;;
+        'ctl log --config') echo @files ;;
+        'ctl reload --confirm') echo @any ;;
+        'ctl reload --socket') echo @files ;;
+        'ctl reload --config') echo @files ;;
+        'ctl confirm --socket') echo @files ;;
+        'ctl confirm --config') echo @files ;;
+        'ctl drain --socket') echo @files ;;
+        'ctl drain --config') echo @files ;;
+        'ctl resume --socket') echo @files ;;
+        'ctl resume --config') echo @files ;;
     esac
 }
 
@@ -356,6 +429,7 @@ _mpreg_arguments() {
         'server start-config') echo @files ;;
         'config check') echo @files ;;
         'config show') echo @files ;;
+        'config plan') echo @files ;;
         'config convert') echo @files ;;
     esac
 }
@@ -403,6 +477,7 @@ _mpreg_values_of_key() {
         tenants.allow_claimed) echo 'false true' ;;
         tenants.reject_unknown) echo 'false true' ;;
         admin.mode) echo 'open loopback tenants mtls' ;;
+        control.enabled) echo 'false true' ;;
         dns.enabled) echo 'false true' ;;
         dns.external_names) echo 'false true' ;;
         dns.compat) echo 'standard reference' ;;
@@ -430,7 +505,7 @@ _mpreg_values_of_key() {
 }
 
 _mpreg() {
-    local keys='config_version node.name node.cluster_id node.role node.id node.resources node.tags node.scope node.region node.latitude node.longitude node.standalone node.state_dir node.stop_timeout listen.host listen.port listen.port_file listen.port_range listen.advertised_urls listen.max_message listen.max_connections listen.idle_timeout tls.cert_file tls.key_file tls.ca_file tls.client_auth tls.min_version tls.verify_peers tls.server_name peers.static peers.connect peers.goodbye_grace peers.connect_timeout peers.max_dial_parallelism fabric.gossip_interval fabric.routing fabric.max_hops fabric.catalog_ttl fabric.queue_catalog_ttl fabric.rpc_timeout fabric.raft_request_timeout fabric.consensus_threshold fabric.page_default fabric.page_max fabric.rpc_spec.mode fabric.rpc_spec.namespaces fabric.rpc_spec.max_bytes route.ttl route.announce_interval route.tags route.max_routes_per_destination route.stability.hold_down route.stability.flap_threshold route.stability.suppression_window route.security.require_signatures route.security.allow_unsigned route.security.algorithm route.security.signing_key route.security.signing_key_file route.security.signing_key_env route.security.signing_key_id route.security.rotation_overlap route.security.key_ttl route.security.key_announce_interval route.security.provider.type route.security.provider.source route.security.provider.refresh_interval link_state.mode link_state.ttl link_state.announce_interval link_state.ecmp_paths link_state.area link_state.areas.local link_state.areas.default link_state.areas.allow_unmapped_neighbors federation.mode federation.allowed_clusters federation.connection_timeout federation.retry_attempts federation.health_check_interval federation.emit_metrics federation.log.attempts federation.log.warnings federation.log.rejections federation.security.require_mutual_auth federation.security.require_encryption federation.security.allow_functions federation.security.deny_functions federation.security.max_requests_per_minute federation.security.max_connections_per_cluster discovery.resolver.enabled discovery.resolver.namespaces discovery.resolver.seed_on_start discovery.resolver.prune_interval discovery.resolver.resync_interval discovery.resolver.cache.enabled discovery.resolver.cache.ttl discovery.resolver.cache.stale discovery.resolver.cache.negative_ttl discovery.resolver.cache.max_entries discovery.summary.export discovery.summary.interval discovery.summary.namespaces discovery.summary.scope discovery.summary.include_unscoped discovery.summary.hold_down discovery.summary.include_builtins discovery.summary.include_foreign discovery.summary.store_forward.window discovery.summary.store_forward.max_messages discovery.summary.resolver.enabled discovery.summary.resolver.namespaces discovery.summary.resolver.scopes discovery.summary.resolver.prune_interval discovery.policy.enabled discovery.policy.default discovery.policy.persist discovery.policy.audit_max_entries discovery.rate_limit.requests discovery.rate_limit.window discovery.rate_limit.max_keys discovery.rate_limit.per discovery.rate_limit.namespace_in_key discovery.audit.max_entries tenants.enabled tenants.allow_claimed tenants.default tenants.header tenants.reject_unknown admin.mode admin.tenants admin.register_namespaces dns.enabled dns.host dns.port dns.udp_port dns.tcp_port dns.port_file dns.zones dns.min_ttl dns.max_ttl dns.external_names dns.external_suffixes dns.compat dns.udp_max dns.tcp_idle_timeout dns.tcp_max_connections dns.any dns.dns_sd dns.rate_limit_per_client dns.allow_networks dns.viewer.cluster dns.viewer.tenant dns.soa.mname dns.soa.rname dns.soa.refresh dns.soa.retry dns.soa.expire dns.soa.negative_ttl dns.soa.ns pubsub.slow_subscriber pubsub.outbound_per_subscription pubsub.backlog_window cache.enabled cache.federation cache.capacity cache.disk_capacity cache.value_max cache.eviction cache.sync_interval cache.gossip_interval queue.enabled queue.auto_create queue.queues_max queue.message_max persistence.mode persistence.dir persistence.sync persistence.sync_interval persistence.cache_size persistence.memtable_size persistence.snapshot_interval persistence.persist_services limits.memory limits.outbound_per_link limits.pending_calls_max limits.subscriptions_per_connection limits.catalog_entries_per_cluster limits.routes_per_neighbor limits.routes_action limits.backlog monitoring.enabled monitoring.host monitoring.port monitoring.port_file monitoring.port_fallback monitoring.prometheus monitoring.token monitoring.token_file monitoring.token_env monitoring.admin_token monitoring.admin_token_file monitoring.admin_token_env monitoring.sample_interval monitoring.history monitoring.cors.enabled monitoring.cors.origins monitoring.alerts.latency_warning monitoring.alerts.latency_error monitoring.alerts.latency_critical monitoring.alerts.error_rate monitoring.alerts.health_score monitoring.alerts.throughput_drop monitoring.alerts.auto_resolve log.level log.debug_scopes log.diagnostics log.format'
+    local keys='config_version node.name node.cluster_id node.role node.id node.resources node.tags node.scope node.region node.latitude node.longitude node.standalone node.state_dir node.stop_timeout listen.host listen.port listen.port_file listen.port_range listen.advertised_urls listen.max_message listen.max_connections listen.idle_timeout tls.cert_file tls.key_file tls.ca_file tls.client_auth tls.min_version tls.verify_peers tls.server_name peers.static peers.connect peers.goodbye_grace peers.connect_timeout peers.max_dial_parallelism fabric.gossip_interval fabric.routing fabric.max_hops fabric.catalog_ttl fabric.queue_catalog_ttl fabric.rpc_timeout fabric.raft_request_timeout fabric.consensus_threshold fabric.page_default fabric.page_max fabric.rpc_spec.mode fabric.rpc_spec.namespaces fabric.rpc_spec.max_bytes route.ttl route.announce_interval route.tags route.max_routes_per_destination route.stability.hold_down route.stability.flap_threshold route.stability.suppression_window route.security.require_signatures route.security.allow_unsigned route.security.algorithm route.security.signing_key route.security.signing_key_file route.security.signing_key_env route.security.signing_key_id route.security.rotation_overlap route.security.key_ttl route.security.key_announce_interval route.security.provider.type route.security.provider.source route.security.provider.refresh_interval link_state.mode link_state.ttl link_state.announce_interval link_state.ecmp_paths link_state.area link_state.areas.local link_state.areas.default link_state.areas.allow_unmapped_neighbors federation.mode federation.allowed_clusters federation.connection_timeout federation.retry_attempts federation.health_check_interval federation.emit_metrics federation.log.attempts federation.log.warnings federation.log.rejections federation.security.require_mutual_auth federation.security.require_encryption federation.security.allow_functions federation.security.deny_functions federation.security.max_requests_per_minute federation.security.max_connections_per_cluster discovery.resolver.enabled discovery.resolver.namespaces discovery.resolver.seed_on_start discovery.resolver.prune_interval discovery.resolver.resync_interval discovery.resolver.cache.enabled discovery.resolver.cache.ttl discovery.resolver.cache.stale discovery.resolver.cache.negative_ttl discovery.resolver.cache.max_entries discovery.summary.export discovery.summary.interval discovery.summary.namespaces discovery.summary.scope discovery.summary.include_unscoped discovery.summary.hold_down discovery.summary.include_builtins discovery.summary.include_foreign discovery.summary.store_forward.window discovery.summary.store_forward.max_messages discovery.summary.resolver.enabled discovery.summary.resolver.namespaces discovery.summary.resolver.scopes discovery.summary.resolver.prune_interval discovery.policy.enabled discovery.policy.default discovery.policy.persist discovery.policy.audit_max_entries discovery.rate_limit.requests discovery.rate_limit.window discovery.rate_limit.max_keys discovery.rate_limit.per discovery.rate_limit.namespace_in_key discovery.audit.max_entries tenants.enabled tenants.allow_claimed tenants.default tenants.header tenants.reject_unknown admin.mode admin.tenants admin.register_namespaces control.enabled control.socket dns.enabled dns.host dns.port dns.udp_port dns.tcp_port dns.port_file dns.zones dns.min_ttl dns.max_ttl dns.external_names dns.external_suffixes dns.compat dns.udp_max dns.tcp_idle_timeout dns.tcp_max_connections dns.any dns.dns_sd dns.rate_limit_per_client dns.allow_networks dns.viewer.cluster dns.viewer.tenant dns.soa.mname dns.soa.rname dns.soa.refresh dns.soa.retry dns.soa.expire dns.soa.negative_ttl dns.soa.ns pubsub.slow_subscriber pubsub.outbound_per_subscription pubsub.backlog_window cache.enabled cache.federation cache.capacity cache.disk_capacity cache.value_max cache.eviction cache.sync_interval cache.gossip_interval queue.enabled queue.auto_create queue.queues_max queue.message_max persistence.mode persistence.dir persistence.sync persistence.sync_interval persistence.cache_size persistence.memtable_size persistence.snapshot_interval persistence.persist_services limits.memory limits.outbound_per_link limits.pending_calls_max limits.subscriptions_per_connection limits.catalog_entries_per_cluster limits.routes_per_neighbor limits.routes_action limits.backlog monitoring.enabled monitoring.host monitoring.port monitoring.port_file monitoring.port_fallback monitoring.prometheus monitoring.token monitoring.token_file monitoring.token_env monitoring.admin_token monitoring.admin_token_file monitoring.admin_token_env monitoring.sample_interval monitoring.history monitoring.cors.enabled monitoring.cors.origins monitoring.alerts.latency_warning monitoring.alerts.latency_error monitoring.alerts.latency_critical monitoring.alerts.error_rate monitoring.alerts.health_score monitoring.alerts.throughput_drop monitoring.alerts.auto_resolve log.level log.debug_scopes log.diagnostics log.format'
     local line=${COMP_LINE:0:COMP_POINT} path='' before='' lead='' kind word cur=''
     local -a words
     # Split at blanks alone: bash itself cuts words at = and : as well.

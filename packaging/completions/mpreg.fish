@@ -29,6 +29,10 @@ function __mpreg_at
         'discovery summary' \
         'discovery watch' \
         'discovery access-audit' \
+        'explain' \
+        'explain call' \
+        'explain topic' \
+        'explain route' \
         'bench' \
         'bench rpc' \
         'bench pubsub' \
@@ -36,8 +40,21 @@ function __mpreg_at
         'config' \
         'config check' \
         'config show' \
+        'config plan' \
         'config convert' \
-        'config example'
+        'config example' \
+        'ctl' \
+        'ctl status' \
+        'ctl peers' \
+        'ctl links' \
+        'ctl routes' \
+        'ctl catalog' \
+        'ctl functions' \
+        'ctl log' \
+        'ctl reload' \
+        'ctl confirm' \
+        'ctl drain' \
+        'ctl resume'
     set -l path
     for word in (commandline -opc)[2..-1]
         string match -q -- '-*' $word; and continue
@@ -53,7 +70,7 @@ end
 
 # KEY=VALUE of the configuration: the keys, and the values of those that have few.
 function __mpreg_assignment
-    printf '%s=\n' config_version node.name node.cluster_id node.role node.id node.resources node.tags node.scope node.region node.latitude node.longitude node.standalone node.state_dir node.stop_timeout listen.host listen.port listen.port_file listen.port_range listen.advertised_urls listen.max_message listen.max_connections listen.idle_timeout tls.cert_file tls.key_file tls.ca_file tls.client_auth tls.min_version tls.verify_peers tls.server_name peers.static peers.connect peers.goodbye_grace peers.connect_timeout peers.max_dial_parallelism fabric.gossip_interval fabric.routing fabric.max_hops fabric.catalog_ttl fabric.queue_catalog_ttl fabric.rpc_timeout fabric.raft_request_timeout fabric.consensus_threshold fabric.page_default fabric.page_max fabric.rpc_spec.mode fabric.rpc_spec.namespaces fabric.rpc_spec.max_bytes route.ttl route.announce_interval route.tags route.max_routes_per_destination route.stability.hold_down route.stability.flap_threshold route.stability.suppression_window route.security.require_signatures route.security.allow_unsigned route.security.algorithm route.security.signing_key route.security.signing_key_file route.security.signing_key_env route.security.signing_key_id route.security.rotation_overlap route.security.key_ttl route.security.key_announce_interval route.security.provider.type route.security.provider.source route.security.provider.refresh_interval link_state.mode link_state.ttl link_state.announce_interval link_state.ecmp_paths link_state.area link_state.areas.local link_state.areas.default link_state.areas.allow_unmapped_neighbors federation.mode federation.allowed_clusters federation.connection_timeout federation.retry_attempts federation.health_check_interval federation.emit_metrics federation.log.attempts federation.log.warnings federation.log.rejections federation.security.require_mutual_auth federation.security.require_encryption federation.security.allow_functions federation.security.deny_functions federation.security.max_requests_per_minute federation.security.max_connections_per_cluster discovery.resolver.enabled discovery.resolver.namespaces discovery.resolver.seed_on_start discovery.resolver.prune_interval discovery.resolver.resync_interval discovery.resolver.cache.enabled discovery.resolver.cache.ttl discovery.resolver.cache.stale discovery.resolver.cache.negative_ttl discovery.resolver.cache.max_entries discovery.summary.export discovery.summary.interval discovery.summary.namespaces discovery.summary.scope discovery.summary.include_unscoped discovery.summary.hold_down discovery.summary.include_builtins discovery.summary.include_foreign discovery.summary.store_forward.window discovery.summary.store_forward.max_messages discovery.summary.resolver.enabled discovery.summary.resolver.namespaces discovery.summary.resolver.scopes discovery.summary.resolver.prune_interval discovery.policy.enabled discovery.policy.default discovery.policy.persist discovery.policy.audit_max_entries discovery.rate_limit.requests discovery.rate_limit.window discovery.rate_limit.max_keys discovery.rate_limit.per discovery.rate_limit.namespace_in_key discovery.audit.max_entries tenants.enabled tenants.allow_claimed tenants.default tenants.header tenants.reject_unknown admin.mode admin.tenants admin.register_namespaces dns.enabled dns.host dns.port dns.udp_port dns.tcp_port dns.port_file dns.zones dns.min_ttl dns.max_ttl dns.external_names dns.external_suffixes dns.compat dns.udp_max dns.tcp_idle_timeout dns.tcp_max_connections dns.any dns.dns_sd dns.rate_limit_per_client dns.allow_networks dns.viewer.cluster dns.viewer.tenant dns.soa.mname dns.soa.rname dns.soa.refresh dns.soa.retry dns.soa.expire dns.soa.negative_ttl dns.soa.ns pubsub.slow_subscriber pubsub.outbound_per_subscription pubsub.backlog_window cache.enabled cache.federation cache.capacity cache.disk_capacity cache.value_max cache.eviction cache.sync_interval cache.gossip_interval queue.enabled queue.auto_create queue.queues_max queue.message_max persistence.mode persistence.dir persistence.sync persistence.sync_interval persistence.cache_size persistence.memtable_size persistence.snapshot_interval persistence.persist_services limits.memory limits.outbound_per_link limits.pending_calls_max limits.subscriptions_per_connection limits.catalog_entries_per_cluster limits.routes_per_neighbor limits.routes_action limits.backlog monitoring.enabled monitoring.host monitoring.port monitoring.port_file monitoring.port_fallback monitoring.prometheus monitoring.token monitoring.token_file monitoring.token_env monitoring.admin_token monitoring.admin_token_file monitoring.admin_token_env monitoring.sample_interval monitoring.history monitoring.cors.enabled monitoring.cors.origins monitoring.alerts.latency_warning monitoring.alerts.latency_error monitoring.alerts.latency_critical monitoring.alerts.error_rate monitoring.alerts.health_score monitoring.alerts.throughput_drop monitoring.alerts.auto_resolve log.level log.debug_scopes log.diagnostics log.format
+    printf '%s=\n' config_version node.name node.cluster_id node.role node.id node.resources node.tags node.scope node.region node.latitude node.longitude node.standalone node.state_dir node.stop_timeout listen.host listen.port listen.port_file listen.port_range listen.advertised_urls listen.max_message listen.max_connections listen.idle_timeout tls.cert_file tls.key_file tls.ca_file tls.client_auth tls.min_version tls.verify_peers tls.server_name peers.static peers.connect peers.goodbye_grace peers.connect_timeout peers.max_dial_parallelism fabric.gossip_interval fabric.routing fabric.max_hops fabric.catalog_ttl fabric.queue_catalog_ttl fabric.rpc_timeout fabric.raft_request_timeout fabric.consensus_threshold fabric.page_default fabric.page_max fabric.rpc_spec.mode fabric.rpc_spec.namespaces fabric.rpc_spec.max_bytes route.ttl route.announce_interval route.tags route.max_routes_per_destination route.stability.hold_down route.stability.flap_threshold route.stability.suppression_window route.security.require_signatures route.security.allow_unsigned route.security.algorithm route.security.signing_key route.security.signing_key_file route.security.signing_key_env route.security.signing_key_id route.security.rotation_overlap route.security.key_ttl route.security.key_announce_interval route.security.provider.type route.security.provider.source route.security.provider.refresh_interval link_state.mode link_state.ttl link_state.announce_interval link_state.ecmp_paths link_state.area link_state.areas.local link_state.areas.default link_state.areas.allow_unmapped_neighbors federation.mode federation.allowed_clusters federation.connection_timeout federation.retry_attempts federation.health_check_interval federation.emit_metrics federation.log.attempts federation.log.warnings federation.log.rejections federation.security.require_mutual_auth federation.security.require_encryption federation.security.allow_functions federation.security.deny_functions federation.security.max_requests_per_minute federation.security.max_connections_per_cluster discovery.resolver.enabled discovery.resolver.namespaces discovery.resolver.seed_on_start discovery.resolver.prune_interval discovery.resolver.resync_interval discovery.resolver.cache.enabled discovery.resolver.cache.ttl discovery.resolver.cache.stale discovery.resolver.cache.negative_ttl discovery.resolver.cache.max_entries discovery.summary.export discovery.summary.interval discovery.summary.namespaces discovery.summary.scope discovery.summary.include_unscoped discovery.summary.hold_down discovery.summary.include_builtins discovery.summary.include_foreign discovery.summary.store_forward.window discovery.summary.store_forward.max_messages discovery.summary.resolver.enabled discovery.summary.resolver.namespaces discovery.summary.resolver.scopes discovery.summary.resolver.prune_interval discovery.policy.enabled discovery.policy.default discovery.policy.persist discovery.policy.audit_max_entries discovery.rate_limit.requests discovery.rate_limit.window discovery.rate_limit.max_keys discovery.rate_limit.per discovery.rate_limit.namespace_in_key discovery.audit.max_entries tenants.enabled tenants.allow_claimed tenants.default tenants.header tenants.reject_unknown admin.mode admin.tenants admin.register_namespaces control.enabled control.socket dns.enabled dns.host dns.port dns.udp_port dns.tcp_port dns.port_file dns.zones dns.min_ttl dns.max_ttl dns.external_names dns.external_suffixes dns.compat dns.udp_max dns.tcp_idle_timeout dns.tcp_max_connections dns.any dns.dns_sd dns.rate_limit_per_client dns.allow_networks dns.viewer.cluster dns.viewer.tenant dns.soa.mname dns.soa.rname dns.soa.refresh dns.soa.retry dns.soa.expire dns.soa.negative_ttl dns.soa.ns pubsub.slow_subscriber pubsub.outbound_per_subscription pubsub.backlog_window cache.enabled cache.federation cache.capacity cache.disk_capacity cache.value_max cache.eviction cache.sync_interval cache.gossip_interval queue.enabled queue.auto_create queue.queues_max queue.message_max persistence.mode persistence.dir persistence.sync persistence.sync_interval persistence.cache_size persistence.memtable_size persistence.snapshot_interval persistence.persist_services limits.memory limits.outbound_per_link limits.pending_calls_max limits.subscriptions_per_connection limits.catalog_entries_per_cluster limits.routes_per_neighbor limits.routes_action limits.backlog monitoring.enabled monitoring.host monitoring.port monitoring.port_file monitoring.port_fallback monitoring.prometheus monitoring.token monitoring.token_file monitoring.token_env monitoring.admin_token monitoring.admin_token_file monitoring.admin_token_env monitoring.sample_interval monitoring.history monitoring.cors.enabled monitoring.cors.origins monitoring.alerts.latency_warning monitoring.alerts.latency_error monitoring.alerts.latency_critical monitoring.alerts.error_rate monitoring.alerts.health_score monitoring.alerts.throughput_drop monitoring.alerts.auto_resolve log.level log.debug_scopes log.diagnostics log.format
     switch (string replace -r '^--set=' '' -- (commandline -ct) | string replace -r '=.*' '')
         case node.role
             printf '%s\n' node.role={ingress,resolver,summary-resolver,dns-gateway,hub}
@@ -135,6 +152,8 @@ function __mpreg_assignment
             printf '%s\n' tenants.reject_unknown={false,true}
         case admin.mode
             printf '%s\n' admin.mode={open,loopback,tenants,mtls}
+        case control.enabled
+            printf '%s\n' control.enabled={false,true}
         case dns.enabled
             printf '%s\n' dns.enabled={false,true}
         case dns.external_names
@@ -188,8 +207,10 @@ complete -c mpreg -f
 complete -c mpreg -n "__mpreg_at ''" -a server -d 'run a node'
 complete -c mpreg -n "__mpreg_at ''" -a client -d 'talk to a node: call functions, publish and subscribe, look at what it knows'
 complete -c mpreg -n "__mpreg_at ''" -a discovery -d 'ask what the fabric knows, and watch it change'
+complete -c mpreg -n "__mpreg_at ''" -a explain -d 'say why a call or a message goes where it goes, hop by hop, without executing anything'
 complete -c mpreg -n "__mpreg_at ''" -a bench -d 'measure a node, beside the ceiling of the same machine'
 complete -c mpreg -n "__mpreg_at ''" -a config -d 'Look at the configuration of a node without starting one'
+complete -c mpreg -n "__mpreg_at ''" -a ctl -d 'ask the running node of this machine, and tell it what to do'
 complete -c mpreg -n "__mpreg_at ''" -l version -d 'print the version and end'
 complete -c mpreg -n "__mpreg_at ''" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
 complete -c mpreg -n "__mpreg_at ''" -s h -l help -d 'tell how it is used'
@@ -576,6 +597,49 @@ complete -c mpreg -n "__mpreg_at 'discovery access-audit'" -l insecure -d 'accep
 complete -c mpreg -n "__mpreg_at 'discovery access-audit'" -l json -d 'print JSON and nothing else'
 complete -c mpreg -n "__mpreg_at 'discovery access-audit'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
 complete -c mpreg -n "__mpreg_at 'discovery access-audit'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'explain'" -a call -d 'say which node would run a function, by which way, and why no other'
+complete -c mpreg -n "__mpreg_at 'explain'" -a topic -d 'say which nodes a publication would reach, by which ways'
+complete -c mpreg -n "__mpreg_at 'explain'" -a route -d 'say which way leads to a cluster, and what each node on it knows of others'
+complete -c mpreg -n "__mpreg_at 'explain'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'explain'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l locs -x -d 'resource that the function must carry'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l function-id -x -d 'id that the function must have'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l version-constraint -x -d 'version that the function must have, as in \'>=1.2,<2\''
+complete -c mpreg -n "__mpreg_at 'explain call'" -l target-cluster -x -d 'cluster that must run it'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l url -x -d 'the node to talk to: ws://, wss://, tcp:// or tcps://, as in ws://127.0.0.1:7000; default: environment MPREG_URL'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l token -x -d 'bearer token; default: environment MPREG_TOKEN'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l token-file -r -F -d 'file that holds the bearer token and that not everybody may read'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l api-key -x -d 'API key; default: environment MPREG_API_KEY'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l ca-file -r -F -d 'authorities to trust for wss and tcps besides those of the system, in PEM; default: environment MPREG_CA_FILE'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l cert-file -r -F -d 'certificate to show to the node, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l key-file -r -F -d 'private key of that certificate, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l insecure -d 'accept any certificate of the node: for tests only'
+complete -c mpreg -n "__mpreg_at 'explain call'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'explain call'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'explain call'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l url -x -d 'the node to talk to: ws://, wss://, tcp:// or tcps://, as in ws://127.0.0.1:7000; default: environment MPREG_URL'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l token -x -d 'bearer token; default: environment MPREG_TOKEN'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l token-file -r -F -d 'file that holds the bearer token and that not everybody may read'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l api-key -x -d 'API key; default: environment MPREG_API_KEY'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l ca-file -r -F -d 'authorities to trust for wss and tcps besides those of the system, in PEM; default: environment MPREG_CA_FILE'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l cert-file -r -F -d 'certificate to show to the node, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l key-file -r -F -d 'private key of that certificate, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l insecure -d 'accept any certificate of the node: for tests only'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'explain topic'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l avoid -x -d 'cluster that the way must not enter'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l url -x -d 'the node to talk to: ws://, wss://, tcp:// or tcps://, as in ws://127.0.0.1:7000; default: environment MPREG_URL'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l token -x -d 'bearer token; default: environment MPREG_TOKEN'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l token-file -r -F -d 'file that holds the bearer token and that not everybody may read'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l api-key -x -d 'API key; default: environment MPREG_API_KEY'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l ca-file -r -F -d 'authorities to trust for wss and tcps besides those of the system, in PEM; default: environment MPREG_CA_FILE'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l cert-file -r -F -d 'certificate to show to the node, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l key-file -r -F -d 'private key of that certificate, in PEM'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l insecure -d 'accept any certificate of the node: for tests only'
+complete -c mpreg -n "__mpreg_at 'explain route'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'explain route'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'explain route'" -s h -l help -d 'tell how it is used'
 complete -c mpreg -n "__mpreg_at 'bench'" -a rpc -d 'measure calls: how many per second, how long they take, whether the answers are right'
 complete -c mpreg -n "__mpreg_at 'bench'" -a pubsub -d 'measure publishing: how many deliveries per second, how late they are, whether any is lost'
 complete -c mpreg -n "__mpreg_at 'bench'" -a connections -d 'measure idle connections: how fast they open and how much memory each costs the node'
@@ -634,6 +698,7 @@ complete -c mpreg -n "__mpreg_at 'bench connections'" -s v -l verbose -d 'say on
 complete -c mpreg -n "__mpreg_at 'bench connections'" -s h -l help -d 'tell how it is used'
 complete -c mpreg -n "__mpreg_at 'config'" -a check -d 'Tell everything that is wrong with a configuration'
 complete -c mpreg -n "__mpreg_at 'config'" -a show -d 'Print the settings as TOML, with the origin of each'
+complete -c mpreg -n "__mpreg_at 'config'" -a plan -d 'Tell key by key what a new configuration would change: at once, by closing links, or only with a restart'
 complete -c mpreg -n "__mpreg_at 'config'" -a convert -d 'Print a file of the old flat format in the new form, with its secrets'
 complete -c mpreg -n "__mpreg_at 'config'" -a example -d 'Print a file with every key, its meaning and its default'
 complete -c mpreg -n "__mpreg_at 'config'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
@@ -650,9 +715,88 @@ complete -c mpreg -n "__mpreg_at 'config show'" -l legacy-ignore-unknown -d 'ign
 complete -c mpreg -n "__mpreg_at 'config show'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
 complete -c mpreg -n "__mpreg_at 'config show'" -F
 complete -c mpreg -n "__mpreg_at 'config show'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'config plan'" -l running -d 'compare with the running node; so it is done where no other file is named'
+complete -c mpreg -n "__mpreg_at 'config plan'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'config plan'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'config plan'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'config plan'" -F
+complete -c mpreg -n "__mpreg_at 'config plan'" -s h -l help -d 'tell how it is used'
 complete -c mpreg -n "__mpreg_at 'config convert'" -l legacy-ignore-unknown -d 'ignore unknown keys of the old flat format'
 complete -c mpreg -n "__mpreg_at 'config convert'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
 complete -c mpreg -n "__mpreg_at 'config convert'" -F
 complete -c mpreg -n "__mpreg_at 'config convert'" -s h -l help -d 'tell how it is used'
 complete -c mpreg -n "__mpreg_at 'config example'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
 complete -c mpreg -n "__mpreg_at 'config example'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a status -d 'how the node is: health, links, refusals, limits, and what changed last'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a peers -d 'nodes that this one has or had a link with'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a links -d 'connections with other nodes, and addresses that none leads to'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a routes -d 'routes to other clusters, and which of them is taken'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a catalog -d 'entries of the catalog: who offers what'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a functions -d 'functions that workers of this node serve'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a log -d 'show what the log tells, and set it while the node runs'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a reload -d 'read the configuration again and put in force what can be changed while the node runs'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a confirm -d 'keep what `reload --confirm` has put in force'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a drain -d 'take no new connections and calls, and go on with what runs, until `resume`'
+complete -c mpreg -n "__mpreg_at 'ctl'" -a resume -d 'take new work again after a drain'
+complete -c mpreg -n "__mpreg_at 'ctl'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl status'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl status'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl status'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl status'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl status'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl peers'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl peers'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl peers'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl peers'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl peers'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl links'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl links'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl links'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl links'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl links'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -l limit -x -d 'most rows; default 1000'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl routes'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -l type -x -d 'only entries of this type'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -l limit -x -d 'most rows; default 1000'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl catalog'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl functions'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl functions'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl functions'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl functions'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl functions'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -l for -x -d 'take it back after this time, as in 10m'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl log'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -l confirm -x -d 'undo it after this time unless it is confirmed, as in 5m'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl reload'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl confirm'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl confirm'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl confirm'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl confirm'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl confirm'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl drain'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl drain'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl drain'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl drain'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl drain'" -s h -l help -d 'tell how it is used'
+complete -c mpreg -n "__mpreg_at 'ctl resume'" -l socket -r -F -d 'control socket of the node; default: that of the only node that runs here'
+complete -c mpreg -n "__mpreg_at 'ctl resume'" -l config -r -F -d 'configuration file that the node was started with'
+complete -c mpreg -n "__mpreg_at 'ctl resume'" -l json -d 'print JSON and nothing else'
+complete -c mpreg -n "__mpreg_at 'ctl resume'" -s v -l verbose -d 'say on stderr what is sent and received; a node logs at debug level'
+complete -c mpreg -n "__mpreg_at 'ctl resume'" -s h -l help -d 'tell how it is used'
