@@ -325,7 +325,7 @@ fn a_key_of_a_missing_module_is_told_and_refused() {
         ("[log]\ndiagnostics = [\"raft\"]\n", Some("log.diagnostics")),
         ("[limits]\nmemory = \"1GiB\"\n", None),
         ("[[function]]\nname = \"a.b\"\ncommand = [\"x\"]\nidempotent = true\n", None),
-        ("[[peers.discover]]\ntype = \"dns_srv\"\n", Some("peers.discover")),
+        ("[[peers.discover]]\ntype = \"dns_srv\"\n", None),
         (
             "[monitoring]\nenabled = true\nport = 9100\ntoken = \"t\"\n[monitoring.cors]\norigins = [\"https://a\"]\n",
             None,
@@ -465,7 +465,7 @@ fn contradictions_about_other_clusters_are_told_all_at_once() {
     for word in [
         "2:1: `route.security.signing_key` is no Ed25519 private key",
         "6:1: a second `route.security.key` route_key_",
-        "10:1: `route.security.provider.type` = \"http\": this program fetches nothing",
+        "11:1: `route.security.provider.source` is fetched in the clear; use https://",
         "18:1: `link_state.areas.area.parent` leads from \"x\" back to it",
         "21:1: `link_state.areas.area.parent` leads from \"y\" back to it",
         "26:1: `link_state.areas.area` has \"z\" twice",
@@ -478,6 +478,23 @@ fn contradictions_about_other_clusters_are_told_all_at_once() {
     assert!(!told.contains("zz"), "a secret: {told}");
     let told = faults("[route.security.provider]\ntype = \"exec\"\nsource = \"sh -c 'x'\"\n");
     assert!(told.contains("split at white space"), "{told}");
+    for (source, told) in [
+        ("https://k/keys", ""),
+        ("http://[::1]:8080/keys", ""),
+        ("http://127.0.0.1/keys", ""),
+        ("http://127.0.0.1.example.net/keys", "in the clear"),
+        ("https://u:p@k/keys", "must be an https:// URL"),
+        ("k/keys", "must be an https:// URL"),
+    ] {
+        let text = format!("[route.security.provider]\ntype = \"http\"\nsource = \"{source}\"\n");
+        match told {
+            "" => drop(good(&text)),
+            told => assert!(faults(&text).contains(told), "{source}"),
+        }
+    }
+    let text =
+        "[tls]\nverify_peers = false\n[route.security.provider]\ntype = \"http\"\nsource = \"https://k\"\n";
+    assert!(faults(text).contains("needs `tls.verify_peers = true`"));
 }
 
 #[test]

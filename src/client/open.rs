@@ -33,7 +33,8 @@ impl Options {
                 "tcp:// and tcps:// carry neither token nor API key; use ws:// or wss://, or leave them out";
             return Err(ClientError::BadCredential { why: why.to_owned() });
         }
-        Ok(DialSettings { connect_timeout: self.connect_timeout, limits, headers, tls: self.tls.clone() })
+        let (connect_timeout, tls) = (self.connect_timeout, self.tls.clone());
+        Ok(DialSettings { connect_timeout, limits, headers, tls, ..DialSettings::default() })
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::fault::{Fault, Faults, Origin};
+use super::places;
 use super::schema::elements;
 use super::settings::*;
 use super::tls;
@@ -15,6 +16,7 @@ use crate::core::trust::{PublicKey, Signer};
 
 /// Checks everything that takes more than one key to judge.
 pub fn all(settings: &Settings, values: &Layer, faults: &mut Faults, warnings: &mut Vec<Fault>) {
+    places::check(settings, values, faults);
     let mut check = Check { s: settings, values, faults, warnings };
     check.roles();
     check.listeners();
@@ -150,17 +152,6 @@ impl Check<'_> {
             );
             self.fault(&["fabric.page_default", "fabric.page_max"], text);
         }
-        let places = elements(self.values, "peers.discover");
-        for (discover, element) in self.s.peers.discover.iter().zip(places) {
-            let missing = match discover.r#type {
-                DiscoverType::StaticFile if discover.path.is_empty() => "path",
-                DiscoverType::Http if discover.url.is_empty() => "url",
-                DiscoverType::DnsSrv if discover.domain.is_empty() => "domain",
-                _ => continue,
-            };
-            let text = format!("`peers.discover` of type \"{}\" needs `{missing}`", discover.r#type);
-            self.faults.add(&element.origin, text);
-        }
     }
 
     fn routes(&mut self) {
@@ -222,9 +213,9 @@ impl Check<'_> {
             (&security.provider, ["route.security.provider.source", "route.security.provider.type"]);
         match provider.r#type {
             ProviderType::Http => {
-                let text = "`route.security.provider.type` = \"http\": this program fetches nothing over HTTP; use \
-                            \"exec\" with a command that does, such as `curl -fsS URL`, or \"file\"";
-                self.fault(&["route.security.provider.type"], text);
+                if let Some(text) = http_provider_fault(s, &provider.source) {
+                    self.fault(&keys, text);
+                }
             }
             ProviderType::Exec if provider.source.contains(['"', '\'', '\\']) => {
                 let text = "`route.security.provider.source` is split at white space, and quotes mean nothing there; \
@@ -682,8 +673,29 @@ impl Check<'_> {
     }
 }
 
+/// Who says the keys says whom to believe: nobody on the way may change them.
+fn http_provider_fault(s: &Settings, source: &str) -> Option<&'static str> {
+    let of = |scheme: &str| source.strip_prefix(scheme).filter(|rest| !rest.contains('@'));
+    let host = |rest: &str| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        match authority.strip_prefix('[') {
+            Some(six) => six.split(']').next().unwrap_or_default().to_owned(),
+            None => authority.split(':').next().unwrap_or_default().to_owned(),
+        }
+    };
+    match (of("https://"), of("http://")) {
+        (Some(rest), _) if !host(rest).is_empty() => (!s.tls.verify_peers)
+            .then_some("`route.security.provider.type` = \"http\" needs `tls.verify_peers = true`"),
+        (_, Some(rest)) if is_loopback(&host(rest)) => None,
+        (_, Some(_)) => Some(
+            "`route.security.provider.source` is fetched in the clear; use https:// (http:// only from this machine)",
+        ),
+        _ => Some("`route.security.provider.source` must be an https:// URL without user and password"),
+    }
+}
+
 /// The place of a member of an element, or of the element if it is not there.
-fn member(element: &Element, name: &str) -> Origin {
+pub(super) fn member(element: &Element, name: &str) -> Origin {
     element.members.get(name).map_or(&element.origin, |setting| &setting.origin).clone()
 }
 

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod bootstrap;
 pub mod catalog;
 pub mod discovery;
 pub mod error;

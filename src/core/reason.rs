@@ -125,6 +125,8 @@ reasons! {
     ControlMalformed "control_malformed" "What came to the control socket could not be read, or not in time." "Speak to it with `mpreg ctl` of the same version.";
     ControlConnectionsLimit "control_connections_limit" "More connections to the control socket were opened than it serves at a time." "End what holds them; an operator needs one.";
     Draining "draining" "The node is drained: it takes no new connections and calls, and finishes what runs." "Use another node, or end it with `mpreg ctl resume`.";
+    PeerSourceFailed "peer_source_failed" "A place of `peers.discover` could not be asked, or what it said was not understood." "The log says which and why. The peers that it told of last stay until it answers again.";
+    PeerAddressRefused "peer_address_refused" "A place of `peers.discover` named an address that cannot be dialled, or too many." "The log names place and address: correct them there.";
 }
 
 impl Reason {

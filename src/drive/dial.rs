@@ -1,14 +1,14 @@
 //! From a URL to a link: name, socket, TLS and WebSocket upgrade within one deadline.
 //!
-//! Promises: all addresses of a name are tried in order; an error names the URL's part that failed and what to look
+//! Promises: a name is looked up anew at each dial and all its addresses are tried, of both families by turns; an error names the URL's part that failed and what to look
 //! at; credentials go into the upgrade request only, never into an error or a log line. Never retries; when to dial
 //! again is the core's decision.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::client::generate_request;
@@ -21,8 +21,9 @@ use smol::{Async, Timer, future};
 
 use super::link::{Link, LinkLimits, Protocol};
 use super::listen::bare_host;
+use super::resolve::Resolver;
 use super::stream::{ByteStream, prepare_socket};
-use super::tls::TlsTrust;
+use super::tls::{ClientTls, TlsTrust};
 use super::upgrade::{Head, HeadError, SERVER};
 
 /// How to dial.
@@ -35,6 +36,8 @@ pub struct DialSettings {
     pub headers: Vec<(String, String)>,
     /// Needed for wss and tcps.
     pub tls: Option<Arc<TlsTrust>>,
+    /// Who knows the addresses of names.
+    pub resolver: Arc<Resolver>,
 }
 
 /// Why there is no link.
@@ -74,22 +77,20 @@ pub async fn dial(url: &str, settings: &DialSettings) -> Result<Link, DialError>
     Box::pin(future::or(connect(url, settings), give_up)).await
 }
 
-/// The addresses of a host, in the order in which they should be tried. Asks the system, on a thread of its own.
-pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let host = bare_host(host);
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    smol::net::resolve((host, port)).await
-}
-
 async fn connect(url: &str, settings: &DialSettings) -> Result<Link, DialError> {
     let target = Target::parse(url)?;
-    let addresses = resolve(&target.host, target.port).await.map_err(|error| target.unresolved(error))?;
-    let socket = connect_first(&target, addresses, settings.connect_timeout).await?;
-    let mut stream = match target.protocol.is_tls() {
-        false => ByteStream::Plain(socket),
-        true => start_tls(&target, socket, settings).await?,
+    let socket =
+        connect_host(&settings.resolver, &target.host, target.port, settings.connect_timeout).await?;
+    let mut stream = match (target.protocol.is_tls(), &settings.tls) {
+        (false, _) => ByteStream::Plain(socket),
+        (true, Some(trust)) => {
+            let tls = trust.current();
+            let name = tls.settings().server_name.as_deref().unwrap_or(&target.host);
+            start_tls(name, socket, &tls).await?
+        }
+        (true, None) => {
+            return Err(DialError::Unusable(format!("{} needs TLS settings", target.protocol)));
+        }
     };
     let mut already_read = Vec::new();
     if target.protocol.is_websocket() {
@@ -98,15 +99,23 @@ async fn connect(url: &str, settings: &DialSettings) -> Result<Link, DialError> 
     Ok(Link::new(stream, target.protocol, Role::Client, already_read, settings.limits))
 }
 
-/// Each address gets its share of the time, so that one that swallows packets does not cost the others.
-async fn connect_first(
-    target: &Target,
-    addresses: Vec<SocketAddr>,
-    limit: Duration,
+/// A socket to the first address of a host that answers. Looking the name up may take half of the time; of what is left
+/// each address gets its share, so that one that swallows packets does not cost the others.
+pub(super) async fn connect_host(
+    resolver: &Arc<Resolver>,
+    host: &str,
+    port: u16,
+    time_max: Duration,
 ) -> Result<Async<TcpStream>, DialError> {
-    let mut fault = target.unresolved(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    for address in addresses {
+    let deadline = Instant::now() + time_max;
+    let unresolved = |error| DialError::Resolve { host: host.to_owned(), error };
+    let mut addresses = resolver.addresses(host, port, time_max / 2).await.map_err(unresolved)?;
+    addresses.truncate(ADDRESSES_MAX);
+    let mut fault = unresolved(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let count = addresses.len();
+    for (place, address) in addresses.into_iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(count - place).unwrap_or(u32::MAX);
         let give_up = async {
             Timer::after(share).await;
             Err(io::ErrorKind::TimedOut.into())
@@ -120,23 +129,19 @@ async fn connect_first(
     Err(fault)
 }
 
-async fn start_tls(
-    target: &Target,
+/// The other end must show a certificate for `name`.
+pub(super) async fn start_tls(
+    name: &str,
     socket: Async<TcpStream>,
-    settings: &DialSettings,
+    tls: &ClientTls,
 ) -> Result<ByteStream, DialError> {
-    let Some(trust) = &settings.tls else {
-        return Err(DialError::Unusable(format!("{} needs TLS settings", target.protocol)));
-    };
-    let tls = trust.current();
-    let name = tls.settings().server_name.as_deref().unwrap_or(&target.host);
     let server_name = ServerName::try_from(name.to_owned())
         .map_err(|_| DialError::Unusable(format!("{name} is no name a certificate can carry")))?;
     let connector = TlsConnector::from(tls.config());
     let session = connector
         .connect(server_name, socket)
         .await
-        .map_err(|error| DialError::Tls { host: target.host.clone(), error })?;
+        .map_err(|error| DialError::Tls { host: name.to_owned(), error })?;
     Ok(ByteStream::Tls(Box::new(session.into())))
 }
 
@@ -213,11 +218,10 @@ impl Target {
         };
         Ok(Target { protocol, host, port, uri })
     }
-
-    fn unresolved(&self, error: io::Error) -> DialError {
-        DialError::Resolve { host: self.host.clone(), error }
-    }
 }
+
+/// Of one name; there is no time for more.
+const ADDRESSES_MAX: usize = 16;
 
 impl Default for DialSettings {
     fn default() -> DialSettings {
@@ -226,6 +230,7 @@ impl Default for DialSettings {
             limits: LinkLimits::default(),
             headers: Vec::new(),
             tls: None,
+            resolver: Resolver::system(),
         }
     }
 }

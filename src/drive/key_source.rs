@@ -1,8 +1,9 @@
-//! Where registries of route keys are read from: a file, a directory or a command (`[route.security.provider]`).
+//! Where registries of route keys are read from: a file, a directory, a command or a URL (`[route.security.provider]`).
 //!
 //! Promises: reading never blocks the executor; what is read has a size, and a command a time, after which it is killed
 //! with everything it started. A file that everybody may write is refused, for whoever writes it says whom to believe.
-//! Nothing is interpreted here, and nothing is ever fetched from a network.
+//! Nothing is interpreted here. From a network a registry comes over TLS or from this machine alone, which the check of
+//! the configuration sees to.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -10,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -17,16 +19,21 @@ use smol::future::{or, zip};
 use smol::io::{AsyncRead, AsyncReadExt as _};
 use smol::{Async, Timer};
 
+use super::fetch::{FetchSettings, fetch};
+use super::resolve::Resolver;
+use super::tls::TlsTrust;
 use super::worker::INHERITED;
 
 /// One place to read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum KeySource {
     File(PathBuf),
     /// Every `*.json` in it, in the order of their names.
     Directory(PathBuf),
     /// Its output; the program and its arguments.
     Exec(Vec<String>),
+    /// The document at a URL; the trust is needed for https.
+    Http(String, Option<Arc<TlsTrust>>),
 }
 
 /// One document, and what to call it in a fault.
@@ -49,8 +56,16 @@ impl KeySource {
                 smol::unblock(move || read_directory(&path)).await
             }
             KeySource::Exec(argv) => run(argv, EXEC_TIME_MAX).await.map(|document| vec![document]),
+            KeySource::Http(url, tls) => get(url, tls.clone()).await.map(|document| vec![document]),
         }
     }
+}
+
+async fn get(url: &str, tls: Option<Arc<TlsTrust>>) -> Result<KeyDocument, String> {
+    let resolver = Resolver::system();
+    let how = FetchSettings { time_max: HTTP_TIME_MAX, bytes_max: BYTES_MAX, tls, resolver };
+    let bytes = fetch(url, &how).await.map_err(|error| format!("{url}: {error}"))?;
+    Ok(KeyDocument { name: url.to_owned(), bytes })
 }
 
 fn read_directory(path: &Path) -> Result<Vec<KeyDocument>, String> {
@@ -199,6 +214,7 @@ const FILES_MAX: usize = 10_000;
 /// The end of what a command says about a failure goes into the log.
 const ERRORS_BYTES_MAX: usize = 64 << 10;
 /// Below the refresh interval anybody would choose.
+const HTTP_TIME_MAX: Duration = Duration::from_secs(30);
 const EXEC_TIME_MAX: Duration = Duration::from_secs(30);
 const EXIT_LOOK: Duration = Duration::from_millis(5);
 /// Whether a process has ended, without reaping it.
@@ -251,6 +267,26 @@ mod tests {
         fs::write(place.path().join("z.json"), vec![b' '; BYTES_MAX]).unwrap();
         assert!(read(source).unwrap_err().contains("more than"));
         assert!(read(KeySource::Directory(place.path().join("none"))).is_err());
+    }
+
+    #[test]
+    fn a_url_gives_its_document_or_says_why_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            for status in ["200 OK", "503 Busy"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = [0; 1024];
+                assert!(stream.read(&mut asked).unwrap() > 0);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}");
+                io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+            }
+        });
+        let source = KeySource::Http(url.clone(), None);
+        assert_eq!(read(source.clone()).unwrap(), [KeyDocument { name: url.clone(), bytes: b"{}".to_vec() }]);
+        let told = read(source).unwrap_err();
+        assert!(told.starts_with(&url) && told.contains("HTTP 503"), "{told}");
+        serving.join().unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! socket for `handshake::accept_link`.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use smol::{Async, Timer};
 
 use super::link::Protocol;
 use super::passed::Passed;
+use super::resolve::Resolver;
 use super::tls::TlsIdentity;
 
 /// One `[[listen.endpoint]]`, or the `host` and `port` of `[listen]`.
@@ -81,7 +82,10 @@ impl Listener {
             return Listener::new(socket, endpoint);
         }
         let mut fault = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-        for address in (bare_host(&endpoint.host), endpoint.port).to_socket_addrs()? {
+        // Binding happens at the start, when nobody waits for this thread; a literal asks nothing.
+        let addresses = Resolver::system();
+        let addresses = addresses.addresses(&endpoint.host, endpoint.port, RESOLVE_TIME_MAX);
+        for address in smol::block_on(addresses)? {
             if let Some(socket) = passed.take_bound(address) {
                 return Listener::new(socket, endpoint);
             }
@@ -168,5 +172,7 @@ fn concerns_one_connection(e: &io::Error) -> bool {
 
 /// Connections the kernel completes ahead of us; it cuts this to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// For the name of a listener that is no literal.
+const RESOLVE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Long enough not to spin, short enough not to be felt.
 const PAUSE: Duration = Duration::from_millis(50);

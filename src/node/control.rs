@@ -13,6 +13,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use smol::{Task, Timer};
 
 use super::alone::Alone;
+use super::bootstrap::Bootstrap;
 use super::hub::{Hub, lock};
 use super::outlet::Outlet;
 use super::policy_file::PolicyFile;
@@ -51,6 +52,8 @@ pub struct Control {
     waiting: BTreeMap<Text, Waiting>,
     /// The keys of other clusters, from the configuration and its provider.
     pub(super) route_keys: RouteKeys,
+    /// The places that tell of peers.
+    pub(super) bootstrap: Bootstrap,
     /// Whom this node trusts when it dials TLS.
     pub(super) trust: Option<Arc<TlsTrust>>,
     /// Wakes the timer where the next deadline comes before that.
@@ -99,6 +102,7 @@ impl Control {
             executing: BTreeMap::new(),
             route_keys: RouteKeys::default(),
             waiting: BTreeMap::new(),
+            bootstrap: Bootstrap::default(),
             trust,
             moved,
             timer_set_for: None,

@@ -3,6 +3,7 @@
 //! they may have changed; a fault of theirs names its key and its place.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, Element, Fault, Faults, Loaded, Origin, Settings, Value};
@@ -13,6 +14,7 @@ use crate::core::link_state::{self, Area, Areas, Summary};
 use crate::core::route::{self, OverLimit, Policies, Policy, Stability, Tiebreaker, Weights};
 use crate::core::trust::{self, ConfiguredKey, PublicKey, Signer};
 use crate::drive::key_source::KeySource;
+use crate::drive::tls::TlsTrust;
 
 pub fn federation(settings: &Settings) -> federation::Settings {
     let s = &settings.federation;
@@ -130,7 +132,7 @@ pub fn keys(loaded: &Loaded) -> Result<Vec<ConfiguredKey>, Faults> {
 }
 
 /// `[route.security.provider]`: where further keys are read from, and how often.
-pub fn key_source(settings: &Settings) -> Option<(KeySource, Duration)> {
+pub fn key_source(settings: &Settings, trust: Option<Arc<TlsTrust>>) -> Option<(KeySource, Duration)> {
     let s = &settings.route.security.provider;
     let source = match s.r#type {
         config::ProviderType::File => KeySource::File(s.source.as_str().into()),
@@ -138,8 +140,8 @@ pub fn key_source(settings: &Settings) -> Option<(KeySource, Duration)> {
         config::ProviderType::Exec => {
             KeySource::Exec(s.source.split_whitespace().map(str::to_owned).collect())
         }
-        // The check of the configuration refuses http.
-        config::ProviderType::None | config::ProviderType::Http => return None,
+        config::ProviderType::Http => KeySource::Http(s.source.clone(), trust),
+        config::ProviderType::None => return None,
     };
     Some((source, s.refresh_interval))
 }

@@ -452,6 +452,7 @@ impl Hub {
             self.control_locked(&mut control, Event::Revised(Box::new(revision)), now);
         }
         self.tenants.store(Arc::new(tenants));
+        self.look_for_peers(&settings.peers.discover);
         self.memory.set_limit(&settings);
         let limits = outbound_limits(&settings);
         self.each_outlet(|outlet| outlet.set_limits(limits));

@@ -1,6 +1,7 @@
 //! Assembly of a node: from a checked configuration to running modules, and its orderly end.
 
 mod alone;
+mod bootstrap;
 mod connection;
 mod control;
 mod discover;
@@ -39,7 +40,7 @@ use crate::drive::log as logs;
 use crate::drive::signals::{Asked, Asking};
 use crate::drive::supervisor::{self, Supervisor};
 use operate::Operator;
-use start::{Started, settle_logs, start};
+use start::{Refusal, Started, settle_logs, start};
 
 /// Where the settings of a node come from.
 #[derive(Debug, Clone)]
@@ -110,7 +111,11 @@ async fn run(
     };
     let started = match start(&executor, loaded, &supervisor).await {
         Ok(started) => started,
-        Err(text) => return failed(&supervisor, &text),
+        Err(Refusal::Failed(text)) => return failed(&supervisor, &text),
+        Err(Refusal::Configuration(text)) => {
+            failed(&supervisor, &text);
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
     };
     let Started { hub, tls, loaded } = started;
     executor.spawn(settle_logs()).detach();

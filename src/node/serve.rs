@@ -60,8 +60,8 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
         DialSettings {
             connect_timeout: timeout.unwrap_or(settings.peers.connect_timeout),
             limits: link_limits(&settings),
-            headers: Vec::new(),
             tls: trust,
+            ..DialSettings::default()
         }
     };
     match dial(&url, &settings).await {

@@ -14,7 +14,7 @@ use super::keeper::{self, Keeper};
 use super::policy_file::{Kept, PolicyFile};
 use super::route_keys::{self, RouteKeys};
 use super::{discover, fabric_settings, monitoring, serve, translate};
-use crate::config::{Loaded, Settings, url_of};
+use crate::config::{Loaded, ProviderType, Settings, url_of};
 use crate::core::catalog::{FunctionVersion, IDEMPOTENT_TAG, Scope, Text, TransportEndpoint};
 use crate::core::discovery::{Discovery, FunctionDeclaration, Policy};
 use crate::core::fabric::explain;
@@ -54,12 +54,25 @@ pub struct Place {
     pub listening: Vec<TransportEndpoint>,
 }
 
-/// Binds, assembles and starts all tasks; the error is one line that names the key and the remedy.
+/// Why a node does not start: a line that names the key and the remedy, or several.
+pub enum Refusal {
+    /// Only a change of the configuration, or of a file that it names, helps.
+    Configuration(String),
+    Failed(String),
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Refusal {
+        Refusal::Failed(text)
+    }
+}
+
+/// Binds, assembles and starts all tasks.
 pub async fn start(
     executor: &Arc<Executor<'static>>,
     loaded: Loaded,
     supervisor: &Arc<Supervisor>,
-) -> Result<Started, String> {
+) -> Result<Started, Refusal> {
     let settings = Arc::new(loaded.settings.clone());
     let clock = Clock::start();
     let (policy_file, kept_policy) = kept_policy(&loaded)?;
@@ -97,7 +110,7 @@ pub async fn start(
     }
     let specs = translate::workers(&settings);
     discovery.set_functions(declarations(&settings)?).map_err(|(_, text)| format!("[[function]]: {text}"))?;
-    let bridging = fabric_settings::bridging(&loaded).map_err(|faults| faults.to_string())?;
+    let bridging = fabric_settings::bridging(&loaded).map_err(|f| Refusal::Configuration(f.to_string()))?;
     let route_keys = RouteKeys::new(bridging.trust.keys.clone());
     let fabric = translate::fabric(&settings, &node_id, &instance_id, &place, bridging, seed());
     let fabric = Fabric::new(fabric, now);
@@ -148,9 +161,10 @@ pub async fn start(
         let Control { fabric, discovery, .. } = &mut *control;
         discovery.start(fabric.catalog(), hub.clock.now());
     }
+    hub.look_for_peers(&settings.peers.discover);
     hub.subscribe_to_summaries();
     executor.spawn(control::keep_time(hub.clone(), moved)).detach();
-    if let Some((source, interval)) = fabric_settings::key_source(&settings) {
+    if let Some((source, interval)) = fabric_settings::key_source(&settings, tls.trust.clone()) {
         let told = hub.clone();
         executor
             .spawn(route_keys::refresh(source, interval, move |keys| told.provide_route_keys(keys)))
@@ -206,13 +220,16 @@ fn load_tls(settings: &Settings) -> Result<Tls, String> {
     Ok(Tls { identity, trust })
 }
 
-/// Whether a static peer is dialled with TLS.
+/// Whether a static peer is dialled with TLS, one that is found may be, or keys come from a URL.
 pub fn dials_tls(settings: &Settings) -> bool {
-    settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
-        url.split_once("://")
-            .and_then(|(scheme, _)| Protocol::from_name(scheme))
-            .is_some_and(Protocol::is_tls)
-    })
+    let provider = &settings.route.security.provider;
+    let fetches = !settings.peers.discover.is_empty() || provider.r#type == ProviderType::Http;
+    fetches
+        || settings.peers.r#static.iter().chain([&settings.peers.connect]).any(|url| {
+            url.split_once("://")
+                .and_then(|(scheme, _)| Protocol::from_name(scheme))
+                .is_some_and(Protocol::is_tls)
+        })
 }
 
 /// Where policies are kept that are applied by RPC, and the one of the last run, which wins over the configuration.
@@ -384,7 +401,7 @@ fn fresh_id() -> String {
 }
 
 /// Random bits of the system.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let mut bytes = [0u8; 8];
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_ok() {
         return u64::from_le_bytes(bytes);

@@ -65,6 +65,10 @@ impl Node {
     fn launch_by(folder: TempDir, text: &str, change: impl FnOnce(Command) -> Command) -> Node {
         let file = write_config(folder.path(), text);
         let mut command = program(&["server", "start-config", &file.display().to_string()]);
+        if !text.contains("state_dir") {
+            // Else it would find what other nodes of this machine were told.
+            command.env("MPREG__NODE__STATE_DIR", folder.path().join("state"));
+        }
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod ctl;
+mod discover;
 mod functions;
 mod kit;
 mod logs;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod dial;
+mod fetch;
 mod kit;
 mod tcp;
 mod tls;

@@ -66,9 +66,9 @@ words! {
     /// Where a discovery backend looks.
     DiscoverType {
         DnsSrv = "dns_srv", "SRV records.";
-        StaticFile = "static_file", "A JSON file.";
+        StaticFile = "static_file", "A file with addresses.";
         Consul = "consul", "A Consul agent.";
-        Http = "http", "A JSON document.";
+        Http = "http", "A document with addresses.";
     }
 }
 
@@ -205,36 +205,36 @@ table! {
         goodbye_grace: Duration = "5s", SPAN, Restart, "How long a node that said goodbye is neither dialled nor let in again; 0: not at all.";
         connect_timeout: Duration = "10s", PERIOD, Live, "How long one attempt to connect to a peer may take.";
         max_dial_parallelism: usize = 0, COUNT, Restart, "Most peers dialled at a time; 0: by the number of peers.";
-        discover: Vec<Discover> = [], Kind::Tables(Discover::ROWS), Restart ["bootstrap"], "Places to find more peers in.";
+        discover: Vec<Discover> = [], Kind::Tables(Discover::ROWS), Live ["bootstrap"], "Places to find more peers in.";
     }
 }
 
 table! {
     /// `[[peers.discover]]`
     Discover of "bootstrap" {
-        r#type: DiscoverType = required, Kind::Word(&DiscoverType::WORDS), Restart, "Where to look: dns_srv, static_file, consul or http.";
-        domain: String = "mpreg.local", HOST, Restart, "For dns_srv: the domain that is asked.";
-        service: String = "_mpreg._tcp", TEXT, Restart, "For dns_srv: the service that is asked.";
-        resolver: String = "", TEXT, Restart, "For dns_srv: host:port of the resolver; empty: that of the system.";
-        use_tcp: bool = false, BOOL, Restart, "For dns_srv: ask over TCP.";
-        timeout: Duration = "2s", PERIOD, Restart, "How long one question may take.";
-        interval: Duration = "2m", PERIOD, Restart, "How often is asked.";
-        path: String = "", TEXT, Restart, "For static_file: the file.";
-        url: String = "", Kind::Text(Rule::HttpUrl), Restart, "For http: the document.";
-        registration_ttl: Duration = "2m", PERIOD, Restart, "How long a found peer counts without being found again.";
-        consul: Consul = none, Kind::Table(Consul::ROWS), Restart, "For consul: the agent.";
-        min_health_score: f64 = 50.0, Kind::Float { min: 0.0, max: 100.0 }, Restart, "Peers below this health score are left out.";
-        filter_unhealthy: bool = true, BOOL, Restart, "Whether unhealthy peers are left out.";
+        r#type: DiscoverType = required, Kind::Word(&DiscoverType::WORDS), Live, "Where to look: dns_srv, static_file, consul or http.";
+        domain: String = "mpreg.local", HOST, Live, "For dns_srv: the domain that is asked.";
+        service: String = "_mpreg._tcp", TEXT, Live, "For dns_srv: the service that is asked for. Peers of _mpregs and _wss are dialled with wss, others with ws.";
+        resolver: String = "", TEXT, Live, "For dns_srv: host:port of the name server, which is asked for the addresses too; empty: those of the system.";
+        use_tcp: bool = false, BOOL, Live, "For dns_srv: ask over TCP.";
+        timeout: Duration = "2s", PERIOD, Live, "How long one question may take, names and connections included.";
+        interval: Duration = "2m", PERIOD, Live, "How often is asked, within a quarter of it more or less.";
+        path: String = "", TEXT, Live, "For static_file: the file; it is read again as soon as it has changed.";
+        url: String = "", Kind::Text(Rule::HttpUrl), Live, "For http: the document.";
+        registration_ttl: Duration = "2m", PERIOD, Live, "How long a found peer counts without being found again, while the place answers.";
+        consul: Consul = none, Kind::Table(Consul::ROWS), Live, "For consul: the agent.";
+        min_health_score: f64 = 50.0, Kind::Float { min: 0.0, max: 100.0 }, Live, "For static_file and http: peers below this health score are left out.";
+        filter_unhealthy: bool = true, BOOL, Live, "For static_file, http and consul: whether unhealthy peers are left out.";
     }
 }
 
 table! {
     /// `consul` of `[[peers.discover]]`
     Consul of "bootstrap" {
-        host: String = "localhost", HOST, Restart, "Host of the agent.";
-        port: u16 = 8500, PORT, Restart, "Port of the agent.";
-        service: String = "mpreg-federation", TEXT, Restart, "Service that is asked for.";
-        datacenter: String = "dc1", TEXT, Restart, "Data centre that is asked for.";
+        host: String = "localhost", HOST, Live, "Host of the agent.";
+        port: u16 = 8500, PORT, Live, "Port of the agent.";
+        service: String = "mpreg-federation", TEXT, Live, "Service that is asked for.";
+        datacenter: String = "dc1", TEXT, Live, "Data centre that is asked for; empty: that of the agent.";
     }
 }
 

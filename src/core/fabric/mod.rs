@@ -184,6 +184,8 @@ pub enum Event {
     Draining(bool),
     /// Other settings hold from now on.
     Revised(Box<Revision>),
+    /// The addresses of each peer that all sources of peers tell of now.
+    PeersFound(Vec<Vec<Text>>),
     /// What was known before a restart; the first event of a node that remembers.
     Restored(Box<Restored>),
     /// Policy does not let these entries of others in any more. Only this node takes them out.
@@ -415,6 +417,10 @@ impl Fabric {
                 self.publish(&topic, &message_id, timestamp, &message, now, out)
             }
             Event::Draining(draining) => self.drain(draining, now, out),
+            Event::PeersFound(found) => {
+                self.membership.set_found(found);
+                self.look_around = true;
+            }
             Event::Revised(revision) => self.revise(*revision, now, out),
             Event::Restored(restored) => self.restore(*restored, now, out),
             Event::Expelled(delta) => self.expel(*delta, now, out),

@@ -111,7 +111,7 @@ impl Fabric {
     /// Where a node of a cluster is found, as of now.
     pub(super) fn last_known(&self, node: &Text, cluster: &Text, now: Now) -> LastKnown {
         let entry = self.catalog.node(cluster, node);
-        let url = entry.map_or_else(|| node.clone(), |entry| Candidate::of(entry).url);
+        let url = entry.map_or_else(|| node.clone(), |entry| Candidate::of(entry).into_url());
         LastKnown { node: node.clone(), url, cluster_id: cluster.clone(), seen_at: now.wall }
     }
 

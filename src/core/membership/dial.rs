@@ -1,10 +1,12 @@
-//! What to dial and when (fabric.md 4.9, 4.10): seeds and the nodes that the catalog tells of.
+//! What to dial and when (fabric.md 4.9, 4.10): seeds, addresses that were found, and the nodes that the catalog tells
+//! of.
 //!
+//! A node may have several addresses. One of them is dialled at a time; where it fails, the others have their turn.
 //! There is no last attempt: an address that fails is tried again, ever slower up to a bound, each time at a
 //! somewhat random moment. A node that holds a link to us is dialled back once, because reference nodes call only over
 //! sockets of their own making and expect the same of others; if that fails, it is left alone for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Chance, LinkId, Now, Settings};
@@ -13,6 +15,8 @@ use crate::core::catalog::{NodeEntry, Text};
 #[derive(Debug)]
 pub(super) struct Dialling {
     seeds: Vec<Text>,
+    /// Addresses of each peer that sources of peers tell of.
+    found: Vec<Vec<Text>>,
     first_delay_seconds: f64,
     delay_seconds_max: f64,
     parallelism_max: usize,
@@ -25,7 +29,8 @@ pub(super) struct Dialling {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub node: Text,
-    pub url: Text,
+    /// Where it is dialled, best first; never empty.
+    pub urls: Vec<Text>,
 }
 
 /// An address that is dialled until it leads somewhere.
@@ -74,6 +79,14 @@ struct Target {
     patience: u32,
 }
 
+/// Whose turn it is among the addresses of one peer.
+enum Turn {
+    Of(Text),
+    /// Not before then.
+    At(Duration),
+    OfNone,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -82,19 +95,39 @@ enum State {
 }
 
 impl Candidate {
-    /// The address of a node: of its internal endpoints, or all, the most protected; else its id, which is a URL.
+    /// The addresses of a node: of its internal endpoints, or all, the most protected first; else its id, which is a
+    /// URL. A protected address is never exchanged for one that is not: whoever can make it fail could listen then.
     pub fn of(node: &NodeEntry) -> Candidate {
-        let usable = || node.transport_endpoints.iter().filter(|e| !e.host.is_empty() && e.port > 0);
         let rank = |protocol: &str| PROTOCOLS.iter().position(|p| *p == protocol);
-        let best = usable()
+        let mut usable: Vec<_> = node
+            .transport_endpoints
+            .iter()
+            .filter(|e| !e.host.is_empty() && e.port > 0)
             .filter_map(|e| Some((&*e.connection_type != "internal", rank(&e.protocol)?, e)))
-            .min_by_key(|(public, rank, _)| (*public, *rank));
-        let url = match best {
-            Some((_, _, e)) if !e.endpoint.is_empty() => e.endpoint.clone(),
-            Some((_, _, e)) => format!("{}://{}:{}", e.protocol, e.host, e.port).into(),
-            None => node.node_id.clone(),
-        };
-        Candidate { node: node.node_id.clone(), url }
+            .collect();
+        usable.sort_by_key(|(public, rank, _)| (*public, *rank));
+        let class = usable.first().map(|(public, _, e)| (*public, is_protected(&e.protocol)));
+        let alike =
+            usable.iter().filter(|(public, _, e)| Some((*public, is_protected(&e.protocol))) == class);
+        let mut urls: Vec<Text> = Vec::new();
+        for (_, _, e) in alike {
+            let url = match e.endpoint.is_empty() {
+                false => e.endpoint.clone(),
+                true => format!("{}://{}:{}", e.protocol, e.host, e.port).into(),
+            };
+            if urls.len() < ADDRESSES_MAX && !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        if urls.is_empty() {
+            urls.push(node.node_id.clone());
+        }
+        Candidate { node: node.node_id.clone(), urls }
+    }
+
+    /// The best address.
+    pub fn into_url(self) -> Text {
+        self.urls.into_iter().next().unwrap_or(self.node)
     }
 }
 
@@ -102,6 +135,7 @@ impl Dialling {
     pub fn new(own: &Settings) -> Dialling {
         Dialling {
             seeds: without_own(own.seeds.clone(), &own.node_id),
+            found: Vec::new(),
             first_delay_seconds: own.gossip_interval_seconds.clamp(FIRST_DELAY_MIN, FIRST_DELAY_MAX),
             delay_seconds_max: own.dial_backoff_seconds_max.max(FIRST_DELAY_MAX),
             parallelism_max: own.dial_parallelism_max.max(1),
@@ -120,55 +154,111 @@ impl Dialling {
         self.seeds.contains(url)
     }
 
-    /// Addresses to be dialled now, of the seeds and these candidates. Each counts as being dialled until it is reported
-    /// as opened or failed.
+    /// Whether a source of peers tells of it.
+    pub fn is_found(&self, url: &Text) -> bool {
+        self.found.iter().flatten().any(|found| found == url)
+    }
+
+    /// The addresses of each peer that was found elsewhere, all anew. Those that are gone are not dialled any more.
+    pub fn set_found(&mut self, found: Vec<Vec<Text>>, own: &Text) {
+        self.found = found;
+        self.found.retain(|urls| !urls.is_empty() && !urls.contains(own));
+        self.found.iter_mut().for_each(|urls| urls.truncate(ADDRESSES_MAX));
+        self.found.truncate(FOUND_MAX);
+    }
+
+    /// Addresses to be dialled now, of the seeds, the found peers and these candidates. Each counts as being dialled
+    /// until it is reported as opened or failed.
     pub fn due(
         &mut self,
         candidates: Vec<Candidate>,
         now: Now,
         mut reach: impl FnMut(&str, &str) -> Reach,
     ) -> Vec<Text> {
-        let seeds = self.seeds.iter().map(|url| Candidate { node: self.known_as(url), url: url.clone() });
-        let mut wanted: BTreeMap<Text, Text> = BTreeMap::new();
-        let mut order: Vec<Text> = Vec::new();
-        for Candidate { node, url } in seeds.collect::<Vec<_>>().into_iter().chain(candidates) {
-            if let std::collections::btree_map::Entry::Vacant(vacant) = wanted.entry(url) {
-                order.push(vacant.key().clone());
-                vacant.insert(node);
-            }
-        }
-        self.targets.retain(|url, t| wanted.contains_key(url) || t.state != State::Idle);
+        let wanted = self.all_candidates(candidates);
+        let urls: BTreeSet<&Text> = wanted.iter().flat_map(|candidate| &candidate.urls).collect();
+        self.targets.retain(|url, t| urls.contains(url) || t.state != State::Idle);
         self.expected = wanted.len();
         self.next = None;
         let mut under_way = self.targets.values().filter(|t| t.state == State::Dialling).count();
         let mut due = Vec::new();
-        for url in order {
-            let Some(node) = wanted.remove(&url) else { continue };
-            let standing = reach(&node, &url);
-            let target = self.targets.entry(url.clone()).or_insert_with(|| Target::new(node.clone()));
-            let back = standing.linked && (standing.extends || self.expected >= DIAL_BACK_BELOW);
-            if target.own
-                || standing.needless
-                || standing.departed
-                || standing.dialled
-                || back
-                || target.state != State::Idle
-            {
+        for Candidate { node, urls } in wanted {
+            for url in &urls {
+                self.targets.entry(url.clone()).or_insert_with(|| Target::new(node.clone()));
+            }
+            let unwanted = urls.iter().any(|url| {
+                let standing = reach(&node, url);
+                let back = standing.linked && (standing.extends || self.expected >= DIAL_BACK_BELOW);
+                standing.needless || standing.departed || standing.dialled || back
+            });
+            if unwanted {
                 continue;
             }
-            if now.mono < target.not_before {
-                let at = target.not_before;
-                self.next = Some(self.next.map_or(at, |next| next.min(at)));
-                continue;
+            match self.turn_of(&urls, now) {
+                Turn::Of(_) if under_way >= self.parallelism_max => break, // the end of one of them asks again
+                Turn::Of(url) => {
+                    under_way += 1;
+                    if let Some(target) = self.targets.get_mut(&url) {
+                        target.state = State::Dialling;
+                    }
+                    due.push(url);
+                }
+                Turn::At(at) => self.next = Some(self.next.map_or(at, |next| next.min(at))),
+                Turn::OfNone => {}
             }
-            if under_way >= self.parallelism_max {
-                break; // the end of one of them asks again
-            }
-            under_way += 1;
-            target.state = State::Dialling;
-            due.push(url);
         }
         due
+    }
+
+    /// Seeds, found peers and candidates, in this order. Those that share an address with a seed or a found peer are one
+    /// with it. Two nodes of the catalog stay two: whoever claims the address of another would keep it from being
+    /// dialled.
+    fn all_candidates(&self, candidates: Vec<Candidate>) -> Vec<Candidate> {
+        let seed = |url: &Text| Candidate { node: self.known_as(url), urls: vec![url.clone()] };
+        let found = |urls: &Vec<Text>| {
+            let node = urls.first().map(|url| self.known_as(url)).unwrap_or_default();
+            Candidate { node, urls: urls.clone() }
+        };
+        let told = self.seeds.iter().map(seed).chain(self.found.iter().map(found));
+        let mut wanted: Vec<Candidate> = Vec::new();
+        let mut places: BTreeMap<Text, usize> = BTreeMap::new();
+        let all =
+            told.map(|told| (told, true)).chain(candidates.into_iter().map(|candidate| (candidate, false)));
+        for (Candidate { node, urls }, is_told) in all {
+            let place = urls.iter().find_map(|url| places.get(url)).copied();
+            let Some(known) = place.and_then(|place| wanted.get_mut(place)) else {
+                if is_told {
+                    places.extend(urls.iter().map(|url| (url.clone(), wanted.len())));
+                }
+                wanted.push(Candidate { node, urls });
+                continue;
+            };
+            let fresh: Vec<Text> = urls.into_iter().filter(|url| !known.urls.contains(url)).collect();
+            known.urls.extend(fresh.iter().take(ADDRESSES_MAX.saturating_sub(known.urls.len())).cloned());
+            if is_told {
+                places.extend(fresh.into_iter().zip(std::iter::repeat(place.unwrap_or_default())));
+            }
+        }
+        wanted
+    }
+
+    /// Which of the addresses of one peer is to be dialled: of those whose time has come the one that failed least, and
+    /// none while one of them is in use, is our own, or did not want us.
+    fn turn_of(&self, urls: &[Text], now: Now) -> Turn {
+        let targets = || urls.iter().filter_map(|url| Some((url, self.targets.get(url)?)));
+        if targets().any(|(_, t)| t.own || t.state != State::Idle) {
+            return Turn::OfNone;
+        }
+        let refused = targets().filter(|(_, t)| t.turned_away).map(|(_, t)| t.not_before).max();
+        if let Some(at) = refused.filter(|at| now.mono < *at) {
+            return Turn::At(at);
+        }
+        let ready = targets().filter(|(_, t)| now.mono >= t.not_before).min_by_key(|(_, t)| t.failures);
+        match (ready, targets().map(|(_, t)| t.not_before).min()) {
+            (Some((url, _)), _) => Turn::Of(url.clone()),
+            (None, Some(at)) => Turn::At(at),
+            (None, None) => Turn::OfNone,
+        }
     }
 
     pub fn next(&self) -> Option<Duration> {
@@ -328,8 +418,16 @@ fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
+fn is_protected(protocol: &str) -> bool {
+    matches!(protocol, "wss" | "tcps")
+}
+
 /// Best first. Only these can be dialled.
 const PROTOCOLS: [&str; 4] = ["wss", "ws", "tcps", "tcp"];
+/// Of one peer; more are not tried.
+const ADDRESSES_MAX: usize = 8;
+/// Peers from all sources; those behind them are known by the catalog as soon as one of these is met.
+pub const FOUND_MAX: usize = 1000;
 /// From this many expected nodes on, a link that the other end made is enough (fabric.md 4.1).
 const DIAL_BACK_BELOW: usize = 20;
 /// The first pause follows the gossip interval within these seconds.

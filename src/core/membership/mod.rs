@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use chance::Chance;
-pub use dial::{Candidate, Wanted};
+pub use dial::{Candidate, FOUND_MAX, Wanted};
 pub use peer::{Counters, KIN_REPORT_INTERVALS, Peer, PeerState, Report};
 pub use roster::{Roster, Standing, version_at};
 pub use swim::{Step, Swim};
@@ -123,7 +123,7 @@ pub struct Departed {
 
 impl LastKnown {
     fn candidate(&self) -> Candidate {
-        Candidate { node: self.node.clone(), url: self.url.clone() }
+        Candidate { node: self.node.clone(), urls: vec![self.url.clone()] }
     }
 }
 
@@ -370,9 +370,10 @@ impl Membership {
         self.dialling.set_seeds(seeds, &self.own.node_id);
     }
 
-    /// The links that were opened to a seed that is not among these.
+    /// The links that were opened to a seed that is not among these, and that no source of peers tells of.
     pub fn links_without(&self, seeds: &[Text]) -> Vec<LinkId> {
-        let is_gone = |url: &Text| self.dialling.is_seed(url) && !seeds.contains(url);
+        let dialling = &self.dialling;
+        let is_gone = |url: &Text| dialling.is_seed(url) && !seeds.contains(url) && !dialling.is_found(url);
         let of_gone = |l: &Link| l.dialled.as_ref().is_some_and(is_gone);
         self.links.iter().filter(|(_, l)| of_gone(l)).map(|(id, _)| *id).collect()
     }
@@ -394,6 +395,11 @@ impl Membership {
         let seeds = self.dialling.wanted(now).into_iter().filter(|w| w.is_seed);
         let linked = |w: &Wanted| self.peers.get(&w.node).is_some_and(|peer| !peer.links.is_empty());
         seeds.fold((0, 0), |(up, all), seed| (up + usize::from(linked(&seed)), all + 1))
+    }
+
+    /// The addresses of each peer that sources of peers tell of now. Links to those that are gone stay.
+    pub fn set_found(&mut self, found: Vec<Vec<Text>>) {
+        self.dialling.set_found(found, &self.own.node_id);
     }
 
     /// When `dials` has something to do again without anything else happening.

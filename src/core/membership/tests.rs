@@ -172,3 +172,85 @@ fn ids_look_like_uuids_and_differ() {
 fn anybody(_: &str, _: &str) -> Result<(), Refusal> {
     Ok(())
 }
+
+fn with_endpoints(node: &str, endpoints: &[(&str, &str, u16)]) -> NodeEntry {
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|(protocol, host, port)| {
+            serde_json::json!({"connection_type": "internal", "protocol": protocol, "host": host, "port": port})
+        })
+        .collect();
+    let node = serde_json::json!({"node_id": node, "cluster_id": "c1", "transport_endpoints": endpoints});
+    serde_json::from_str(&node.to_string()).unwrap()
+}
+
+fn urls(list: &[&str]) -> Vec<Text> {
+    list.iter().map(|url| Text::from(*url)).collect()
+}
+
+#[test]
+fn a_protected_address_of_a_node_is_not_exchanged_for_others() {
+    let node =
+        with_endpoints("ws://n:1", &[("ws", "n", 1), ("tcps", "n", 2), ("wss", "n", 3), ("wss", "m", 3)]);
+    assert_eq!(Candidate::of(&node).urls, urls(&["wss://m:3", "wss://n:3", "tcps://n:2"]));
+    let plain = with_endpoints("ws://n:1", &[("tcp", "n", 2), ("ws", "n", 1)]);
+    assert_eq!(Candidate::of(&plain).urls, urls(&["ws://n:1", "tcp://n:2"]));
+}
+
+#[test]
+fn addresses_of_a_found_peer_have_their_turn() {
+    let (mut m, mut chance) = (Membership::new(Settings { seeds: Vec::new(), ..own() }), Chance::new(1));
+    m.set_found(vec![urls(&["ws://a:1", "ws://a:2"]), urls(&["ws://me:1"])]);
+    assert_eq!(dials(&mut m, &[], 0.0), urls(&["ws://a:1"]), "one at a time, and never the own");
+    assert!(dials(&mut m, &[], 0.1).is_empty());
+    m.dial_failed("ws://a:1", at(0.2), &mut chance);
+    assert_eq!(dials(&mut m, &[], 0.2), urls(&["ws://a:2"]), "the next one at once");
+    m.opened(LinkId(1), Some("ws://a:2".into()), |_, _| false, at(0.3));
+    assert!(dials(&mut m, &[], 1000.0).is_empty(), "one link is enough");
+    m.closed(LinkId(1), at(1000.0), &mut chance);
+    let next = dials(&mut m, &[], 1001.5);
+    assert_eq!(next.len(), 1, "{next:?}");
+}
+
+#[test]
+fn a_found_peer_that_is_gone_is_not_dialled_and_its_link_stays() {
+    let mut m = Membership::new(Settings { seeds: Vec::new(), ..own() });
+    m.set_found(vec![urls(&["ws://a:1"]), urls(&["ws://b:1"])]);
+    assert_eq!(dials(&mut m, &[], 0.0).len(), 2);
+    m.opened(LinkId(1), Some("ws://a:1".into()), |_, _| false, at(0.0));
+    m.dial_failed("ws://b:1", at(0.0), &mut Chance::new(1));
+    m.set_found(vec![urls(&["ws://c:1"])]);
+    assert_eq!(dials(&mut m, &[], 100.0), urls(&["ws://c:1"]));
+    assert!(m.closed(LinkId(1), at(101.0), &mut Chance::new(1)).is_none(), "nobody has said who that was");
+}
+
+#[test]
+fn a_seed_that_is_found_too_keeps_its_link_when_it_is_no_seed_any_more() {
+    let mut m = Membership::new(own());
+    m.set_found(vec![urls(&["ws://seed:1"])]);
+    assert_eq!(dials(&mut m, &[], 0.0), urls(&["ws://seed:1"]));
+    m.opened(LinkId(1), Some("ws://seed:1".into()), |_, _| true, at(0.0));
+    assert!(m.links_without(&[]).is_empty());
+}
+
+#[test]
+fn who_claims_the_address_of_another_does_not_keep_it_from_being_dialled() {
+    let mut m = Membership::new(Settings { seeds: Vec::new(), dial_parallelism_max: 9, ..own() });
+    let known = [
+        with_endpoints("ws://a:1", &[("ws", "a", 1), ("ws", "v", 1)]),
+        with_endpoints("ws://v:1", &[("ws", "v", 1)]),
+    ];
+    assert_eq!(dials(&mut m, &known, 0.0), urls(&["ws://a:1", "ws://v:1"]));
+}
+
+#[test]
+fn a_node_that_refused_us_is_left_alone_at_all_its_addresses() {
+    let (mut m, mut chance) = (Membership::new(Settings { seeds: Vec::new(), ..own() }), Chance::new(1));
+    m.set_found(vec![urls(&["ws://a:1", "ws://a:2"])]);
+    dials(&mut m, &[], 0.0);
+    m.opened(LinkId(1), Some("ws://a:1".into()), |_, _| false, at(0.0));
+    m.turned_away(LinkId(1));
+    m.closed(LinkId(1), at(0.1), &mut chance);
+    assert!(dials(&mut m, &[], 1.0).is_empty());
+    assert!(m.next_dial().unwrap() > Duration::from_secs(2));
+}
