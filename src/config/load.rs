@@ -120,6 +120,9 @@ impl Loaded {
         let (mut faults, mut warnings) = (Faults::default(), Vec::new());
         checks::all(&settings, &values, &mut faults, &mut warnings);
         if !faults.is_empty() {
+            for fault in &mut faults.0 {
+                fault.message += "; it stays until a restart, so what it needs has to stay too";
+            }
             return Err(faults.sorted());
         }
         Ok(Loaded { settings, values, ..new.clone() })

@@ -158,7 +158,7 @@ ctl_verb! {
         name = "log",
         example = "mpreg ctl log",
         example = "mpreg ctl log core::fabric=debug --for 10m",
-        example = "mpreg ctl log fabric=default",
+        example = "mpreg ctl log core::fabric=default",
         note = "SCOPE=LEVEL for a part of the program, such as fabric, core::route, node::serve or drive::dial; LEVEL alone for all of it. Levels: error, warning, info, debug, trace, off; default takes a scope back. What is set stays over a reload and ends with the process."
     )]
     struct Log {
