@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn hidden_verbs_are_in_none() {
         for document in all(&crate::cli::commands()) {
-            assert!(!document.text.contains("docs"), "{}", document.name);
+            // The head of each file says what made it.
+            assert!(!document.text.lines().skip(3).any(|line| line.contains("docs")), "{}", document.name);
             assert!(document.text.contains("--version-constraint") || document.name == "mpreg.fish");
         }
     }

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn arguments_and_literals_are_quoted() {
         assert_eq!(argument("No"), "\\&No");
-        assert_eq!(argument("a \"b\" c-d"), "\"\\&a \\(dqb\\(dq c\\-d\"");
+        assert_eq!(argument("a \"b\" c-d"), r#""a \(dqb\(dq c\-d""#);
         assert_eq!(literal("sp\u{f6}ke"), "sp\\[u00F6]ke");
         assert_eq!(argument("listen"), "listen");
         assert_eq!(literal("mpreg --json '^1'"), "mpreg \\-\\-json \\(aq\\(ha1\\(aq");
