@@ -273,6 +273,7 @@ impl Table {
             routing: true,
             hops_max: 5,
             calls_max: 10,
+            floods: mpreg::core::fabric::FloodLimits::default(),
             gossip_bytes_max: 1 << 19,
             bridging: Bridging::none(&"c1".into()),
             kin: true,

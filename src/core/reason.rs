@@ -127,6 +127,9 @@ reasons! {
     Draining "draining" "The node is drained: it takes no new connections and calls, and finishes what runs." "Use another node, or end it with `mpreg ctl resume`.";
     PeerSourceFailed "peer_source_failed" "A place of `peers.discover` could not be asked, or what it said was not understood." "The log says which and why. The peers that it told of last stay until it answers again.";
     PeerAddressRefused "peer_address_refused" "A place of `peers.discover` named an address that cannot be dialled, or too many." "The log names place and address: correct them there.";
+    GossipFlood "gossip_flood" "A peer sent more gossip than limits.peer_gossip_per_second or limits.peer_gossip_bytes_per_second allows." "Look at that peer; raise the limit if so much is right for its cluster.";
+    PublicationsFlood "publications_flood" "A peer sent more publications than limits.peer_publications_per_second or limits.peer_publication_bytes_per_second allows." "Look at who publishes through that peer; raise the limit if so much is wanted.";
+    LinkStateOff "link_state_off" "A link-state update was passed on and not used, because link state is off here." "Set link_state.mode to prefer or only if calls are to follow link state.";
 }
 
 impl Reason {
@@ -150,6 +153,7 @@ impl Reason {
                 | Reason::EntryUnrouted
                 | Reason::LinkStateNotFromOrigin
                 | Reason::MessageEarly
+                | Reason::LinkStateOff
         )
     }
 

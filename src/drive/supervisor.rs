@@ -135,8 +135,8 @@ fn one_line<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let lines: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
     let mut line = lines.join("; ");
     if line.len() > STATUS_BYTES_MAX {
-        let end = line.char_indices().map(|(at, _)| at).take_while(|at| *at <= STATUS_BYTES_MAX).last();
-        line.truncate(end.unwrap_or_default());
+        let end = (0..=STATUS_BYTES_MAX).rev().find(|at| line.is_char_boundary(*at)).unwrap_or_default();
+        line.truncate(end);
         line.push_str(" ... (the rest is in the log)");
     }
     line

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{self, Element, Fault, Faults, Loaded, Origin, Settings, Value};
 use crate::core::catalog::Text;
-use crate::core::fabric::Bridging;
+use crate::core::fabric::{Bridging, FloodLimits};
 use crate::core::federation::{self, Bridge, LinkTerms, Mode};
 use crate::core::link_state::{self, Area, Areas, Summary};
 use crate::core::route::{self, OverLimit, Policies, Policy, Stability, Tiebreaker, Weights};
@@ -71,6 +71,16 @@ pub fn route_rules(settings: &Settings) -> route::Rules {
             config::RoutesAction::Warn => OverLimit::Warn,
             config::RoutesAction::DropLink => OverLimit::DropLink,
         },
+    }
+}
+
+/// What one peer may send.
+pub fn floods(settings: &Settings) -> FloodLimits {
+    FloodLimits {
+        gossip: settings.limits.peer_gossip_per_second,
+        gossip_bytes: settings.limits.peer_gossip_bytes_per_second,
+        publications: settings.limits.peer_publications_per_second,
+        publication_bytes: settings.limits.peer_publication_bytes_per_second,
     }
 }
 

@@ -17,7 +17,7 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use super::hub::{Hub, lock};
 use crate::config::{PersistenceMode, PersistenceSync, Settings};
-use crate::core::catalog::{Delta, Entry, Text};
+use crate::core::catalog::{Delta, Entry, SKEW_SECONDS_MAX, Text};
 use crate::core::fabric::{Event, Restored};
 use crate::core::membership::LastKnown;
 use crate::core::reason::Reason;
@@ -103,6 +103,13 @@ impl Keeper {
         let mut written = Written::default();
         read(&mut *store, &mut written, &mut kept).map_err(|e| fault(&e))?;
         if kept.restored.floor > now.wall {
+            let behind = kept.restored.floor - now.wall;
+            if behind > SKEW_SECONDS_MAX {
+                log::error!(
+                    "the clock of this machine is {behind:.0} s behind the end of the last run: others may not believe \
+                     what this node dates; set it (timedatectl)"
+                );
+            }
             // The clock was set back; more was dated after the last round.
             kept.restored.floor += keys.snapshot_interval.as_secs_f64();
         }

@@ -35,3 +35,15 @@ fn faults(wall: f64, identity: Option<&TlsIdentity>) -> Vec<String> {
 /// 2026-01-01, in seconds since 1970. This program is younger.
 const CLOCK_LEAST: f64 = 1_767_225_600.0;
 const LOOK: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_years_behind_is_told_with_its_remedy() {
+        let told = faults(12.0, None);
+        assert!(told.len() == 1 && told[0].contains("timedatectl"), "{told:?}");
+        assert!(faults(CLOCK_LEAST + 1.0, None).is_empty());
+    }
+}

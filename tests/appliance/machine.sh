@@ -42,6 +42,7 @@ machine_root() {
 machine_boot() {
     say "boot"
     local start=$SECONDS
+    mkdir -p "$machine/older" "$machine/hooks"
     systemd-nspawn --quiet --directory="$machine/root" --boot --register=no --keep-unit --private-network \
         --volatile=overlay --console=pipe --bind-ro="$packages:/packages" --bind-ro="$machine/older:/older" \
         --bind-ro="$machine/hooks:/hooks" --bind-ro="$PWD/tests/appliance:/appliance" \

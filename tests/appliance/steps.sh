@@ -1,6 +1,6 @@
 # What is done to the package, in order; each step ends at the first thing that is not as it should be.
 
-steps="lint_deb install_deb verify_unit start_node call_node journal manual start_time reload_good reload_bad
+steps="lint_deb install_deb verify_unit start_node call_node control journal manual start_time reload_good reload_bad
     start_with_bad_configuration port_taken state_of_others disk_full kill watchdog restart_with_socket
     remove_and_purge upgrade install_rpm upgrade_rpm remove_rpm"
 
@@ -122,6 +122,12 @@ step_call_node() {
     call_answers
     local page="exec 3<>/dev/tcp/127.0.0.1/7080; printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3; cat <&3"
     expect "readyz" "$(inside bash -c "$page")" '^HTTP/1.[01] 200 OK'
+}
+
+step_control() {
+    inside mpreg ctl status
+    expect "mpreg ctl as the user of the node" "$(inside runuser -u mpreg -- mpreg ctl status)" '127.0.0.1:7000'
+    ! inside runuser -u nobody -- mpreg ctl status || fail "another user may control the node"
 }
 
 step_journal() {
@@ -408,8 +414,7 @@ step_remove_rpm() {
 make_older_packages() {
     say "older packages"
     local older=$machine/older tree=$machine/older-tree
-    rm -rf "$older" "$tree"
-    mkdir -p "$older"
+    rm -rf "${older:?}"/* "$tree"
     dpkg-deb -R "$packages"/mpreg_*.deb "$tree"
     sed -i 's/^Version: .*/Version: 0.0.9-1/' "$tree/DEBIAN/control"
     echo '# This comes from the older package.' >> "$tree/etc/mpreg/server.toml"
@@ -422,6 +427,5 @@ make_older_packages() {
 build_with_hooks() {
     say "a program that can be made to hang"
     cargo build --locked --features test-hooks
-    mkdir -p "$machine/hooks"
     install -m 755 target/debug/mpreg "$machine/hooks/mpreg"
 }

@@ -80,13 +80,15 @@ pub fn functions(world: &World, n: usize) -> BTreeSet<(String, String)> {
 
 /// Everybody knows exactly what those who run offer, and nothing else.
 pub fn converged(world: &World) -> bool {
+    if !digests_agree(world) {
+        return false; // the cheapest to see
+    }
     let running = world.running();
     let offered: usize = running.iter().map(|n| world.nodes[*n].functions.len()).sum();
     running.iter().all(|n| {
         let catalog = world.fabric(*n).catalog();
         catalog.nodes().count() == running.len() && catalog.functions().count() == offered
     }) && same_everywhere(world)
-        && digests_agree(world)
 }
 
 /// All nodes that speak the extension hold the same versions of each other.
@@ -122,7 +124,7 @@ fn places_of(n: usize) -> Places {
 }
 
 pub fn settled(world: &World) -> bool {
-    meshed(world) && converged(world)
+    converged(world) && meshed(world)
 }
 
 /// Two links for each pair at rest; more for a moment, while an old one dies.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mpreg::core::catalog::{
     FunctionEntry, FunctionVersion, Identity, Scope, Text, TopicEntry, TransportEndpoint, unset,
 };
-use mpreg::core::fabric::{Bridging, Settings};
+use mpreg::core::fabric::{Bridging, FloodLimits, Settings};
 use mpreg::core::membership;
 use serde_json::value::RawValue;
 
@@ -66,6 +66,7 @@ pub fn settings(
         catalog_entries_per_cluster_max: 100_000,
         hops_max: 5,
         calls_max: 1000,
+        floods: FloodLimits::default(),
         gossip_bytes_max: 900 * 1024,
         bridging: Bridging::none(cluster),
         kin: true,

@@ -17,6 +17,7 @@ mod clusters;
 mod failures;
 mod joining;
 mod kin;
+mod large;
 mod messages;
 
 use forms::Shape;

@@ -154,6 +154,56 @@ fn publications_come_once_while_links_are_up_and_never_twice() {
     }
 }
 
+/// So many that most have no link with each other: a call finds its way within the hop budget, also around nodes that
+/// have just died, and a publication comes to all subscribers once (`checks::always` looks for a second time). A hundred
+/// with optimisation, half of them without.
+#[test]
+fn a_hundred_nodes_reach_each_other() {
+    let count = if cfg!(debug_assertions) { 50 } else { 100 };
+    let mut world = World::new(count, 1, Shape::usual()).with(Conditions {
+        loss: 0.01,
+        jitter_seconds: 0.01,
+        ..Conditions::default()
+    });
+    (0..count).for_each(|n| world.subscribe(n, "news.#"));
+    crate::start_all(&mut world);
+    assert!(world.run_while(60.0, |w| !settled(w)).is_some());
+    // While links that nobody needs are still being closed, and when they are gone.
+    each_calls_each(&mut world, "joined");
+    world.run(60.0);
+    each_calls_each(&mut world, "settled");
+    for n in 0..count {
+        publish(&mut world, n, &format!("of-{n}"));
+        world.run(0.05);
+    }
+    world.run(5.0);
+    assert_eq!(world.deliveries.len(), count * (count - 1));
+    for n in [7, 19, 31] {
+        world.kill(n);
+    }
+    // So long it takes until those who were linked with them know.
+    world.run(0.5);
+    each_calls_each(&mut world, "three-died");
+}
+
+fn each_calls_each(world: &mut World, round: &str) {
+    let running = world.running();
+    for step in 1..running.len() {
+        for (at, n) in running.iter().enumerate() {
+            let target = running[(at + step) % running.len()];
+            call(world, *n, &format!("{round}-{n}-{target}"), &format!("where.{target}"), target, 8);
+        }
+        world.run(0.2);
+    }
+    world.run(8.0);
+    let bad: Vec<_> =
+        world.calls.iter().filter(|(_, c)| !c.answers.first().is_some_and(|(_, o)| o.is_ok())).collect();
+    let (bad_count, all) = (bad.len(), world.calls.len());
+    println!("{} nodes, {round}: {bad_count} of {all} calls have failed", running.len());
+    assert!(bad.is_empty(), "{:?}", bad.iter().take(3).collect::<Vec<_>>());
+    world.calls.clear();
+}
+
 fn status(n: usize, cluster: &str) -> bytes::Bytes {
     Status::new(&url(n), cluster, "liar", crate::forms::WALL).encode("u1")
 }

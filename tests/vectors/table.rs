@@ -51,6 +51,7 @@ pub fn settings(node: &str, cluster: &str) -> Settings {
         routing: true,
         hops_max: 5,
         calls_max: 10,
+        floods: mpreg::core::fabric::FloodLimits::default(),
         gossip_bytes_max: 1 << 19,
         bridging,
         kin: true,

@@ -262,6 +262,10 @@ table! {
         catalog_entries_per_cluster: usize = 100000, SOME, Live, "Most catalog entries of one cluster.";
         routes_per_neighbor: usize = 100000, SOME, Live ["route"], "Most routes learned from one neighbour.";
         routes_action: RoutesAction = "refuse", Kind::Word(&RoutesAction::WORDS), Live ["route"], "What happens beyond that: refuse, warn or drop_link.";
+        peer_gossip_per_second: u32 = 2000, SOME, Live, "Gossip messages of one peer a second, over ten seconds.";
+        peer_gossip_bytes_per_second: u64 = "16MiB", BYTES, Live, "Their bytes.";
+        peer_publications_per_second: u32 = 50000, SOME, Live, "Publications that one peer passes on a second, over ten seconds.";
+        peer_publication_bytes_per_second: u64 = "64MiB", BYTES, Live, "Their bytes.";
         backlog: u64 = "64MiB", SIZE, Live, "Bytes of published messages kept for late subscribers.";
     }
 }

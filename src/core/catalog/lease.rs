@@ -10,6 +10,7 @@ pub trait Leased {
     fn ttl_seconds(&self) -> f64;
     fn node_id(&self) -> &Text;
     fn cluster_id(&self) -> &Text;
+    fn scope(&self) -> Scope;
     /// Dates the entry.
     fn stamp(&mut self, now: f64);
     /// Shortens the lease.
@@ -39,6 +40,7 @@ macro_rules! entries {
             fn ttl_seconds(&self) -> f64 { self.ttl_seconds }
             fn node_id(&self) -> &Text { &self.node_id }
             fn cluster_id(&self) -> &Text { &self.cluster_id }
+            fn scope(&self) -> Scope { self.scope }
             fn stamp(&mut self, now: f64) { self.advertised_at = now; }
             fn limit(&mut self, ttl_seconds: f64) { self.ttl_seconds = ttl_seconds; }
         }

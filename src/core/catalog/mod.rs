@@ -137,7 +137,7 @@ impl Catalog {
     /// Removals for everything that `node` holds, as its departure makes them.
     pub fn holdings(&self, node: &str) -> Delta {
         fn keys<E: Entry>(table: &Table<E>, node: &str) -> Vec<E::Key> {
-            table.iter().filter(|e| &**e.node_id() == node).map(|e| e.key()).collect()
+            table.held_by(node).map(|e| e.key()).collect()
         }
         Delta {
             function_removals: keys(&self.functions, node),
@@ -164,6 +164,28 @@ impl Catalog {
             caches: part(&self.caches, &wanted),
             cache_profiles: part(&self.cache_profiles, &wanted),
             nodes: part(&self.nodes, &wanted),
+            ..Delta::default()
+        }
+    }
+
+    /// The live entries of these nodes of a cluster, as one delta.
+    pub fn excerpt_of<'a>(&self, cluster: &str, nodes: impl Iterator<Item = &'a Text> + Clone) -> Delta {
+        fn part<'a, E: Entry>(
+            table: &Table<E>,
+            cluster: &str,
+            nodes: impl Iterator<Item = &'a Text>,
+        ) -> Vec<Arc<E>> {
+            let theirs = nodes.flat_map(|node| table.held_by(node).filter(|e| **e.cluster_id() == *cluster));
+            theirs.cloned().collect()
+        }
+        Delta {
+            functions: part(&self.functions, cluster, nodes.clone()),
+            topics: part(&self.topics, cluster, nodes.clone()),
+            queues: part(&self.queues, cluster, nodes.clone()),
+            services: part(&self.services, cluster, nodes.clone()),
+            caches: part(&self.caches, cluster, nodes.clone()),
+            cache_profiles: part(&self.cache_profiles, cluster, nodes.clone()),
+            nodes: part(&self.nodes, cluster, nodes),
             ..Delta::default()
         }
     }
@@ -200,6 +222,11 @@ impl Catalog {
         self.bindings.holders(name)
     }
 
+    /// The functions of one node, in whatever cluster.
+    pub fn functions_of(&self, node: &str) -> impl Iterator<Item = &Arc<FunctionEntry>> {
+        self.functions.held_by(node)
+    }
+
     pub fn topics(&self) -> impl Iterator<Item = &Arc<TopicEntry>> {
         self.topics.iter()
     }
@@ -226,6 +253,20 @@ impl Catalog {
 
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeEntry>> {
         self.nodes.iter()
+    }
+
+    /// The entries of nodes of this id, one in each cluster that has such a node.
+    pub fn nodes_named(&self, node: &str) -> impl Iterator<Item = &Arc<NodeEntry>> {
+        self.nodes.held_by(node)
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Grows when a node comes or goes, or its scope changes, and not when it is only renewed.
+    pub fn listing_of_nodes(&self) -> u64 {
+        self.nodes.listing()
     }
 
     pub fn node(&self, cluster_id: &str, node_id: &str) -> Option<&Arc<NodeEntry>> {

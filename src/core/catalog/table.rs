@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Text;
 use super::lease::Entry;
 use crate::core::reason::Reason;
 
@@ -13,12 +14,15 @@ use crate::core::reason::Reason;
 #[derive(Debug, Clone)]
 pub(super) struct Table<E: Entry> {
     live: BTreeMap<Arc<E::Key>, Arc<E>>,
+    /// The same keys by the node that holds them.
+    holders: BTreeMap<Text, BTreeSet<Arc<E::Key>>>,
     /// The same keys by the end of the lease.
     ends: BTreeSet<(Moment, Arc<E::Key>)>,
     /// Announcements older than this are of something that was removed.
     graves: BTreeMap<Arc<E::Key>, Grave>,
     grave_ends: BTreeSet<(Moment, Arc<E::Key>)>,
     version: u64,
+    listing: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,10 +48,12 @@ impl<E: Entry> Default for Table<E> {
     fn default() -> Table<E> {
         Table {
             live: BTreeMap::new(),
+            holders: BTreeMap::new(),
             ends: BTreeSet::new(),
             graves: BTreeMap::new(),
             grave_ends: BTreeSet::new(),
             version: 0,
+            listing: 0,
         }
     }
 }
@@ -61,6 +67,11 @@ impl<E: Entry> Table<E> {
         self.live.values()
     }
 
+    /// The entries of one node, in whatever cluster.
+    pub fn held_by(&self, node: &str) -> impl Iterator<Item = &Arc<E>> {
+        self.holders.get(node).into_iter().flatten().filter_map(|key| self.live.get(key))
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &Arc<E::Key>> {
         self.live.keys()
     }
@@ -68,6 +79,15 @@ impl<E: Entry> Table<E> {
     /// Grows with every change.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Grows when a key comes or goes, or an entry goes further or less far than before.
+    pub fn listing(&self) -> u64 {
+        self.listing
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
     }
 
     /// Wall time at which the first lease ends.
@@ -103,9 +123,12 @@ impl<E: Entry> Table<E> {
             if end.0 != entry.ends_at() {
                 self.ends.remove(&(end, key));
             }
+            self.listing += u64::from(old.scope() != entry.scope());
             *old = entry;
         } else {
+            self.holders.entry(entry.node_id().clone()).or_default().insert(key.clone());
             self.live.insert(key, entry);
+            self.listing += 1;
         }
     }
 
@@ -144,8 +167,15 @@ impl<E: Entry> Table<E> {
 
     fn take(&mut self, key: &Arc<E::Key>) -> Option<Arc<E>> {
         let entry = self.live.remove(key)?;
+        if let Some(keys) = self.holders.get_mut(entry.node_id()) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.holders.remove(entry.node_id());
+            }
+        }
         self.ends.remove(&(Moment(entry.ends_at()), key.clone()));
         self.version += 1;
+        self.listing += 1;
         Some(entry)
     }
 

@@ -33,16 +33,14 @@ impl Catalog {
         now: f64,
         ttl_seconds: f64,
     ) -> Applied {
-        fn gone<E: Entry>(
-            table: &Table<E>,
-            kept: &[Arc<E>],
-            of: impl Fn(&Text, &Text) -> bool,
-        ) -> Vec<E::Key> {
+        fn gone<E: Entry>(table: &Table<E>, kept: &[Arc<E>], of: (&Text, &BTreeSet<Text>)) -> Vec<E::Key> {
             let kept: BTreeSet<E::Key> = kept.iter().map(|e| e.key()).collect();
-            let theirs = table.iter().filter(|e| of(e.cluster_id(), e.node_id()));
+            let (cluster, nodes) = of;
+            let theirs =
+                nodes.iter().flat_map(|node| table.held_by(node)).filter(|e| e.cluster_id() == cluster);
             theirs.map(|e| e.key()).filter(|key| !kept.contains(key)).collect()
         }
-        let of = |c: &Text, n: &Text| c == cluster && nodes.contains(n);
+        let of = (cluster, nodes);
         delta.function_removals = gone(&self.functions, &delta.functions, of);
         let topics = gone(&self.topics, &delta.topics, of);
         delta.queue_removals = gone(&self.queues, &delta.queues, of);

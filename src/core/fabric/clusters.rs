@@ -412,6 +412,66 @@ fn bad_gossip_has_its_reason_and_the_link_lives_on() {
 }
 
 #[test]
+fn a_flood_of_one_peer_is_refused_and_others_are_heard() {
+    let mut lone = Lone::with(|own| {
+        own.floods = FloodLimits { gossip: 10, publications: 10, ..FloodLimits::default() };
+    });
+    lone.meet(1, "ws://b:1", "c2");
+    lone.meet(2, "ws://d:1", "c4");
+    lone.out.clear();
+    for _ in 0..150 {
+        lone.gossip(1, "ws://b:1", "catalog_update", json!({}));
+    }
+    assert!((48..=50).contains(&lone.refused(Reason::GossipFlood)));
+    lone.claim(2, "ws://d:1", "c4", "ws://d:1");
+    assert!(lone.fabric.catalog().node("c4", "ws://d:1").is_some());
+    let publication =
+        json!({"topic": "t.x", "payload": null, "timestamp": 1.0, "message_id": "p", "publisher": "p"});
+    for _ in 0..150 {
+        lone.message(1, "pubsub", publication.clone(), json!({"source_cluster": "c2"}));
+    }
+    assert!((48..=50).contains(&lone.refused(Reason::PublicationsFlood)));
+    // Calls are limited otherwise, the link lives, and after a while its peer is heard again.
+    lone.request(1, "r1", "here", "ws://b:1", json!({}));
+    assert!(lone.executions().len() == 1 && !lone.closed(1));
+    // A new link is no new budget.
+    (0..10).for_each(|_| lone.gossip(1, "ws://b:1", "catalog_update", json!({})));
+    lone.out.clear();
+    lone.tell(Event::LinkClosed { link: LinkId(1) });
+    lone.meet(3, "ws://b:1", "c2");
+    lone.claim(3, "ws://b:1", "c2", "ws://b:1");
+    assert_eq!(lone.refused(Reason::GossipFlood), 1);
+    lone.seconds += 1.0;
+    lone.claim(3, "ws://b:1", "c2", "ws://b:1");
+    assert!(lone.fabric.catalog().node("c2", "ws://b:1").is_some());
+}
+
+#[test]
+fn link_state_that_is_not_used_is_counted_and_a_new_neighbour_hears_what_is_known() {
+    let update = |origin: &str, to: &str| {
+        json!({"origin": origin, "neighbors": [{"cluster_id": to}], "advertised_at": WALL, "ttl_seconds": 30.0,
+            "sequence": 7})
+    };
+    let mut lone = Lone::new();
+    lone.meet(1, "ws://b:1", "c2");
+    lone.gossip(1, "ws://b:1", "link_state_update", update("c2", "c3"));
+    assert_eq!(lone.refused(Reason::LinkStateOff), 1);
+    let mut lone = Lone::with(|own| own.bridging.link_state.mode = link_state::Mode::Prefer);
+    lone.meet(1, "ws://b:1", "c2");
+    lone.gossip(1, "ws://b:1", "link_state_update", update("c2", "c3"));
+    lone.gossip_by(1, "ws://b:1", &["ws://e:1", "ws://b:1"], "link_state_update", update("c3", "c2"));
+    assert_eq!(lone.refused(Reason::LinkStateOff), 0);
+    lone.meet(2, "ws://d:1", "c4");
+    for (origin, path) in [("c2", r#"["ws://b:1","#), ("c3", r#"["ws://e:1","#)] {
+        assert!(lone.sent(2, &format!(r#""origin":"{origin}""#)) && lone.sent(2, path), "{origin}");
+    }
+    // Nobody is told of itself.
+    lone.out.clear();
+    lone.meet(3, "ws://b:2", "c2");
+    assert!(lone.sent(3, r#""origin":"c3""#) && !lone.sent(3, r#""origin":"c2""#));
+}
+
+#[test]
 fn what_waits_for_a_route_is_bounded_and_the_newest_is_kept() {
     let mut lone = Lone::new();
     lone.meet(1, "ws://b:1", "c2");
@@ -528,6 +588,7 @@ fn stricter_settings_close_the_links_that_do_not_meet_them() {
         advertised_urls: own.advertised_urls,
         catalog_entries_per_cluster_max: 100,
         calls_max: 10,
+        floods: FloodLimits::default(),
         federation,
         route_rules: route::Rules::default(),
         keys: Vec::new(),

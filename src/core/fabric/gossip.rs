@@ -133,7 +133,7 @@ impl Fabric {
         let own = self.node_id().clone();
         let all = lapsed || now.mono >= self.announcer.next_all;
         let delta = if all {
-            self.catalog.excerpt(|_, node| *node == *own)
+            self.catalog.excerpt_of(self.cluster_id(), std::iter::once(&own))
         } else {
             Delta { nodes: vec![Arc::new(self.own_node())], ..Delta::default() }
         };
@@ -159,7 +159,7 @@ impl Fabric {
         let (own, own_cluster) = (self.node_id().clone(), self.cluster_id().clone());
         let Some(cluster) = self.membership.cluster_of(link).cloned() else { return };
         let to = [Listener { node: "".into(), cluster: cluster.clone(), link, lively: false }];
-        let mut mine = self.catalog.excerpt(|_, node| *node == *own);
+        let mut mine = self.catalog.excerpt_of(&own_cluster, std::iter::once(&own));
         mine.drop_local();
         if !mine.is_empty() {
             self.say(mine, "", true, &to, now, out);
@@ -418,7 +418,8 @@ impl Fabric {
         Some(self.listeners(&visited, now)).filter(|to| !to.is_empty())
     }
 
-    fn relay(
+    /// Sends the next hop of gossip.
+    pub(super) fn relay(
         &self,
         gossip: &Gossip,
         payload: &RawValue,
@@ -586,7 +587,7 @@ fn later(now: Now, seconds: f64, chance: &mut Chance) -> Duration {
 }
 
 /// As the reference (fabric.md 5.1).
-const GOSSIP_TTL: i64 = 10;
+pub(super) const GOSSIP_TTL: i64 = 10;
 const GOSSIP_SECONDS: f64 = 300.0;
 /// As the reference (5.3).
 const MESSAGES_REMEMBERED: usize = 10_000;

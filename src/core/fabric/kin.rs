@@ -7,10 +7,13 @@
 //! its own refreshes, what it learns of kin, and the leases that it renews for kin to each reference node that it is
 //! linked with.
 
+mod exchange;
+
 use std::collections::BTreeSet;
 
-use super::way::Visited;
 use super::*;
+use crate::core::catalog::{Entry, NodeKey};
+use crate::core::membership::overlay::{Ways, hash, mix};
 use crate::core::membership::{LinkId, Roster, Standing, Step, Swim, version_at};
 use crate::wire::fabric::kin::{
     Compact, Digest, EXTENSION, Exchange, News, Probe, Rumor, Suspect, VersionList, Versions, decode, encode,
@@ -29,13 +32,12 @@ pub(super) struct Kin {
     /// A suspicion of this node that is to be contradicted, and since when it may be.
     accused: Option<u64>,
     contradict_at: Duration,
-    /// Nodes that were found dead, to be dialled now and then: a partition may have ended.
-    /// First hops to members without a link, and the state that they were computed of.
-    hops: BTreeMap<Text, Text>,
-    hops_of: (u64, u64),
+    /// To members without a link, and the state that they were found of: members, links and suspicions.
+    ways: Ways,
+    ways_of: (u64, u64, u64),
     links_changed: u64,
-    next_hops_at: Duration,
-    others: (u64, u64, u64),
+    next_ways_at: Duration,
+    others: Others,
     others_told: BTreeMap<Text, Duration>,
     /// Messages by sender in the running period.
     heard: BTreeMap<Text, u32>,
@@ -44,6 +46,16 @@ pub(super) struct Kin {
     next_status: Duration,
     told_clients: i64,
     next_trim: Duration,
+}
+
+/// Nodes of other programs and clusters, as far as the catalog knows them.
+#[derive(Debug, Default)]
+struct Others {
+    /// The listing of nodes in the catalog and the generation of the roster that they are of.
+    of: Option<(u64, u64)>,
+    nodes: Vec<NodeKey>,
+    /// Of those that others are told of.
+    sum: u64,
 }
 
 impl Kin {
@@ -55,11 +67,11 @@ impl Kin {
             compare_at: None,
             accused: None,
             contradict_at: now.mono,
-            hops: BTreeMap::new(),
-            hops_of: (0, 0),
+            ways: Ways::default(),
+            ways_of: (0, 0, 0),
             links_changed: 0,
-            next_hops_at: now.mono,
-            others: (u64::MAX, u64::MAX, 0),
+            next_ways_at: now.mono,
+            others: Others::default(),
             others_told: BTreeMap::new(),
             heard: BTreeMap::new(),
             heard_until: now.mono,
@@ -72,12 +84,22 @@ impl Kin {
 
     pub fn next(&self) -> Duration {
         let accused = self.accused.map(|_| self.contradict_at);
-        [self.compare_at, accused].into_iter().flatten().fold(self.swim.next(), Duration::min)
+        let ways = (self.roster.is_large() && self.ways_of != self.ways_now()).then_some(self.next_ways_at);
+        [self.compare_at, accused, ways].into_iter().flatten().fold(self.swim.next(), Duration::min)
     }
 
-    /// The neighbour that a way to a member without a link begins with.
-    pub fn first_hop(&self, node: &str) -> Option<&Text> {
-        self.hops.get(node)
+    /// The neighbours that ways to a member without a link begin with, the shortest first.
+    pub fn first_hops(&self, node: &str) -> &[Text] {
+        self.ways.to(node)
+    }
+
+    /// As of the last [`Fabric::list_others`].
+    pub fn others(&self) -> impl Iterator<Item = &NodeKey> {
+        self.others.nodes.iter()
+    }
+
+    fn ways_now(&self) -> (u64, u64, u64) {
+        (self.roster.generation(), self.links_changed, self.swim.turns())
     }
 
     /// Whether a STATUS to kin is due: when it says another load, else seldom.
@@ -181,7 +203,9 @@ impl Fabric {
     fn tell_change(&mut self, from: u64, to: u64, delta: Delta, left: bool, out: &mut Vec<Action>) {
         let node = self.node_id().clone();
         let linked = self.linked_kin();
-        let direct = self.kin.roster.members().all(|member| linked.binary_search(member).is_ok());
+        // That it lives is passed on by everybody: those who suspect it may be known to others only, as in a join.
+        let empty = delta.is_empty() && !left;
+        let direct = !empty && self.kin.roster.members().all(|m| linked.binary_search(m).is_ok());
         let news = News { node, from, to, delta: Compact(delta), direct, left };
         self.push(news, None, out);
     }
@@ -286,6 +310,7 @@ impl Fabric {
         if !self.kin.hears(peer, now) {
             return refuse(out, Reason::RumoursLimit, Some(link), peer.to_string());
         }
+        self.kin.swim.heard(peer);
         let read = match kind {
             GossipKind::AntiEntropy => decode(gossip).map(|e| self.exchange(link, peer, e, now, out)),
             GossipKind::Rumor => decode(gossip).map(|r| self.rumour(link, peer, r, now, out)),
@@ -301,6 +326,7 @@ impl Fabric {
 
     pub(super) fn kin_timers(&mut self, now: Now, out: &mut Vec<Action>) {
         if now.mono < self.kin.next() || !self.own.kin {
+            self.kin.swim.is_awake(now.mono);
             return;
         }
         let linked = self.linked_kin();
@@ -318,7 +344,7 @@ impl Fabric {
             self.do_step(step, now, out);
         }
         self.kin.roster.expire(now.mono);
-        self.find_hops(&linked, now);
+        self.find_ways(&linked, now);
         self.trim_links(now, out);
     }
 
@@ -415,7 +441,7 @@ impl Fabric {
         }
         let Some(suspect) = rumor.suspect else { return };
         match self.kin.roster.judge(&suspect.node, suspect.version) {
-            Standing::Own => self.accuse(suspect.version, now, out),
+            Standing::Own => self.accused_by(peer, suspect.version, now, out),
             Standing::Known if self.kin.roster.version(&suspect.node) == Some(suspect.version) => {
                 self.suspect(suspect, Some(peer), now, out);
             }
@@ -524,203 +550,13 @@ impl Fabric {
         self.refuse_unspeakable(delta, Some(link), out);
     }
 
-    fn exchange(&mut self, link: LinkId, peer: &Text, told: Exchange, now: Now, out: &mut Vec<Action>) {
-        if told.prune {
-            self.kin.quiet.insert(peer.clone());
-        }
-        if told.graft {
-            self.kin.quiet.remove(peer);
-        }
-        if told.digest.is_some_and(|digest| digest != self.digest()) {
-            self.compare_with(peer, out);
-        }
-        if !told.states.is_empty() {
-            self.take_states(link, peer, told.states, told.delta.0, now, out);
-        }
-        if let Some(versions) = told.versions {
-            self.compare(peer, link, versions, now, out);
-        }
-        if !told.pull.is_empty() {
-            self.send_states(peer, told.pull, out);
-        }
-        if !told.doubts.is_empty() {
-            self.doubted(peer, told.doubts, now, out);
-        }
-    }
-
-    fn take_states(
-        &mut self,
-        link: LinkId,
-        peer: &Text,
-        states: VersionList,
-        mut delta: Delta,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        let (mut news, mut doubts) = (VersionList::new(), VersionList::new());
-        for (node, version) in states {
-            if !self.in_time(version, peer, link, now, out) {
-                continue;
-            }
-            match self.kin.roster.judge(&node, version) {
-                Standing::Own => self.outdo(version, now, out),
-                Standing::Known => {}
-                Standing::Dead => {
-                    refuse(out, Reason::EntryStale, Some(link), format!("{node} was found dead"));
-                    let death = self.kin.roster.death(&node).unwrap_or(version);
-                    doubts.insert(node, death);
-                }
-                Standing::Newer(_) => drop(news.insert(node, version)),
-            }
-        }
-        if !doubts.is_empty() {
-            self.exchange_with(peer, Exchange { doubts, ..Exchange::default() }, out);
-        }
-        if news.is_empty() {
+    /// A peer has heard doubts that this node lives. Where they are contradicted already, it has not heard of that.
+    fn accused_by(&mut self, peer: &Text, version: u64, now: Now, out: &mut Vec<Action>) {
+        if self.stopping {
             return;
         }
-        let nodes: BTreeSet<Text> = news.keys().cloned().collect();
-        // What is here already, or doubted, was sent along and is not meant.
-        delta.screen(|claim| (!nodes.contains(claim.node_id)).then_some(Reason::EntryStale));
-        self.screen_kin(&nodes, &mut delta, link, out);
-        self.learn(news.clone(), true, &delta, peer, now, out);
-        match news.into_iter().next() {
-            // A node that has come introduces itself; the others hear of it at once.
-            Some((node, to)) if nodes.len() == 1 && node == *peer => {
-                let news = News { node, from: 0, to, delta: Compact(delta), direct: false, left: false };
-                self.push(news, Some(peer), out);
-            }
-            _ => {
-                let soon = now.mono + self.kin.swim.period() / 10;
-                self.kin.compare_at = Some(self.kin.compare_at.map_or(soon, |at| at.min(soon)));
-            }
-        }
-    }
-
-    fn compare_with(&mut self, peer: &Text, out: &mut Vec<Action>) {
-        let (sums, others) = (self.kin.roster.sums().to_vec(), self.digest().others);
-        let versions = Some(Versions { sums, others_digest: Some(others), ..Versions::default() });
-        self.exchange_with(peer, Exchange { versions, ..Exchange::default() }, out);
-    }
-
-    fn compare(&mut self, peer: &Text, link: LinkId, theirs: Versions, now: Now, out: &mut Vec<Action>) {
-        if theirs.others {
-            self.tell_of_others(peer, link, now, out);
-        }
-        if theirs.listed.is_empty() {
-            let listed = self.kin.roster.differing(&theirs.sums);
-            let others = theirs.others_digest.is_some_and(|theirs| theirs != self.digest().others);
-            if others {
-                self.tell_of_others(peer, link, now, out);
-            }
-            if others || !listed.is_empty() {
-                let have = self.kin.roster.listed(&listed);
-                let sums = self.kin.roster.sums().to_vec();
-                let versions = Some(Versions { sums, listed, have, others, others_digest: None });
-                self.exchange_with(peer, Exchange { versions, ..Exchange::default() }, out);
-            }
-            return;
-        }
-        let (mut pull, mut doubts) = (Vec::new(), VersionList::new());
-        for (node, version) in &theirs.have {
-            match self.kin.roster.judge(node, *version) {
-                Standing::Own if *version > self.kin.roster.own_version() => self.outdo(*version, now, out),
-                Standing::Newer(_) => pull.push(node.clone()),
-                Standing::Dead => {
-                    let death = self.kin.roster.death(node).unwrap_or(*version);
-                    doubts.insert(node.clone(), death);
-                }
-                Standing::Own | Standing::Known => {}
-            }
-        }
-        let mine = self.kin.roster.listed(&theirs.listed);
-        let lacking = mine.into_iter().filter(|(node, version)| {
-            theirs.have.get(node).is_none_or(|theirs| theirs < version) && node != peer
-        });
-        let lacking: Vec<Text> = lacking.map(|(node, _)| node).collect();
-        if !pull.is_empty() || !doubts.is_empty() {
-            let graft = !pull.is_empty();
-            if graft {
-                self.kin.quiet.remove(peer);
-            }
-            self.exchange_with(peer, Exchange { pull, doubts, graft, ..Exchange::default() }, out);
-        }
-        self.send_states(peer, lacking, out);
-    }
-
-    /// Sends all that these nodes say.
-    fn send_states(&mut self, peer: &Text, nodes: Vec<Text>, out: &mut Vec<Action>) {
-        let Some(link) = self.membership.link_to(peer) else { return };
-        let mut waiting = vec![nodes];
-        while let Some(nodes) = waiting.pop() {
-            let version = |node: &Text| match *node == *self.node_id() {
-                true => Some(self.kin.roster.own_version()),
-                false => self.kin.roster.version(node),
-            };
-            let states: VersionList =
-                nodes.into_iter().filter_map(|node| Some((node.clone(), version(&node)?))).collect();
-            if states.is_empty() {
-                continue;
-            }
-            let cluster = self.cluster_id().clone();
-            let mut delta = self.catalog.excerpt(|c, n| *c == *cluster && states.contains_key(n));
-            delta.drop_local();
-            let delta = Compact(delta);
-            let exchange = Exchange { states, delta, ..Exchange::default() };
-            let bytes = self.encode_exchange(&exchange);
-            if bytes.len() <= self.own.gossip_bytes_max {
-                out.push(Action::Send { link, bytes });
-                continue;
-            }
-            let mut all: Vec<Text> = exchange.states.keys().cloned().collect();
-            if all.len() > 1 {
-                let half = all.split_off(all.len() / 2);
-                waiting.extend([half, all]);
-            } else if let Some((node, to)) = exchange.states.into_iter().next() {
-                let news = News { node, from: 0, to, delta: exchange.delta, direct: false, left: false };
-                self.push_over(news, &[link], out);
-            }
-        }
-    }
-
-    /// Tells a peer of the nodes of other programs and clusters, by gossip of the protocol, but not all the time.
-    fn tell_of_others(&mut self, peer: &Text, link: LinkId, now: Now, out: &mut Vec<Action>) {
-        if self.kin.others_told.get(peer).is_some_and(|until| now.mono < *until) {
-            return;
-        }
-        let pause = Duration::try_from_secs_f64(self.own.catalog_ttl_seconds / 3.0).unwrap_or_default();
-        self.kin.others_told.insert(peer.clone(), now.mono + pause);
-        self.introduce_others(link, now, out);
-    }
-
-    /// Others believe these dead; those that live are told, on the way that leads to them.
-    fn doubted(&mut self, peer: &Text, doubts: VersionList, now: Now, out: &mut Vec<Action>) {
-        let mut further: BTreeMap<Text, VersionList> = BTreeMap::new();
-        for (node, version) in doubts {
-            match self.kin.roster.judge(&node, version) {
-                Standing::Own => self.accuse(version, now, out),
-                // A version that is not known here is the node's to outdo as well.
-                Standing::Known | Standing::Newer(1..) => {
-                    if self.kin.roster.version(&node).is_some_and(|known| known > version) {
-                        continue;
-                    }
-                    let visited = Visited { nodes: &[peer], ..Visited::default() };
-                    if let Some((hop, _)) = self.hop_within(&node, visited) {
-                        further.entry(hop).or_default().insert(node, version);
-                    }
-                }
-                Standing::Dead | Standing::Newer(0) => {}
-            }
-        }
-        for (hop, doubts) in further {
-            self.exchange_with(&hop, Exchange { doubts, ..Exchange::default() }, out);
-        }
-    }
-
-    /// Somebody doubts that this node lives.
-    fn accuse(&mut self, version: u64, now: Now, out: &mut Vec<Action>) {
-        if version < self.kin.roster.own_version() || self.stopping {
-            return; // contradicted already
+        if version < self.kin.roster.own_version() {
+            return self.compare_with(peer, out);
         }
         if version > version_at(now.wall + 2.0 * SKEW_SECONDS_MAX) {
             return refuse(out, Reason::ClockSkew, None, "a version of this node that it never had");
@@ -754,7 +590,7 @@ impl Fabric {
         self.kin.contradict_at = now.mono + self.kin.swim.period() / 4;
         let to = self.kin.roster.raise(version, now.wall);
         let node = self.node_id().clone();
-        let mut delta = self.catalog.excerpt(|_, n| *n == *node);
+        let mut delta = self.catalog.excerpt_of(self.cluster_id(), std::iter::once(&node));
         delta.drop_local();
         let news = News { node, from: 0, to, delta: Compact(delta), direct: false, left: false };
         self.push(news, None, out);
@@ -779,7 +615,7 @@ impl Fabric {
         }
         let own = self.node_id().clone();
         if let Some(version) = probe.suspects.get(&own) {
-            self.accuse(*version, now, out);
+            self.accused_by(peer, *version, now, out);
         }
     }
 
@@ -808,34 +644,44 @@ impl Fabric {
     }
 
     pub(super) fn digest(&mut self) -> Digest {
-        use crate::core::catalog::Kind;
-        use crate::core::membership::overlay::{hash, mix};
-        let of = (self.catalog.version(Kind::Nodes), self.kin.roster.generation());
-        if (self.kin.others.0, self.kin.others.1) != of {
-            let own = &self.own.membership;
-            let other = |c: &str, n: &str| {
-                *c != *own.cluster_id || *n != *own.node_id && !self.kin.roster.contains(n)
-            };
-            let others = self.catalog.nodes().filter(|n| n.scope != Scope::Local);
-            let others = others.filter(|n| other(&n.cluster_id, &n.node_id));
-            let sum = others
-                .fold(0u64, |sum, n| sum.wrapping_add(mix(hash(&n.node_id) ^ mix(hash(&n.cluster_id)))));
-            self.kin.others = (of.0, of.1, sum);
-        }
-        Digest { kin: self.kin.roster.digest(), others: self.kin.others.2 }
+        self.list_others();
+        Digest { kin: self.kin.roster.digest(), others: self.kin.others.sum }
     }
 
-    fn find_hops(&mut self, linked: &[Text], now: Now) {
-        let of = (self.kin.roster.generation(), self.kin.links_changed);
-        if self.kin.hops_of == of || now.mono < self.kin.next_hops_at {
+    /// Makes the list of other nodes anew where one has come or gone.
+    pub(super) fn list_others(&mut self) {
+        let of = Some((self.catalog.listing_of_nodes(), self.kin.roster.generation()));
+        if self.kin.others.of == of {
             return;
         }
-        self.kin.hops_of = of;
-        self.kin.next_hops_at = now.mono + self.kin.swim.period();
-        self.kin.hops.clear();
-        if self.kin.roster.is_large() {
-            self.kin.hops = self.kin.roster.first_hops(&linked.iter().cloned().collect());
+        let own = &self.own.membership;
+        let is_other = |n: &&Arc<NodeEntry>| {
+            n.cluster_id != own.cluster_id
+                || n.node_id != own.node_id && !self.kin.roster.contains(&n.node_id)
+        };
+        let (mut nodes, mut sum) = (Vec::new(), 0u64);
+        for node in self.catalog.nodes().filter(is_other) {
+            nodes.push(node.key());
+            if node.scope != Scope::Local {
+                sum = sum.wrapping_add(mix(hash(&node.node_id) ^ mix(hash(&node.cluster_id))));
+            }
         }
+        self.kin.others = Others { of, nodes, sum };
+    }
+
+    /// Finds the ways anew where something has changed: soon, but not for each of many changes.
+    fn find_ways(&mut self, linked: &[Text], now: Now) {
+        let of = self.kin.ways_now();
+        if self.kin.ways_of == of || now.mono < self.kin.next_ways_at {
+            return;
+        }
+        self.kin.ways_of = of;
+        self.kin.next_ways_at = now.mono + self.kin.swim.period() / WAYS_PER_PERIOD;
+        let Kin { roster, swim, .. } = &self.kin;
+        self.kin.ways = match roster.is_large() {
+            true => roster.ways(linked, |node| swim.suspects(node)),
+            false => Ways::default(),
+        };
     }
 
     /// Ends links that nobody needs any more, a few at a time, unless a call is under way on them.
@@ -912,5 +758,7 @@ const OTHERS_TOLD_MAX: usize = 100;
 /// Links that nobody needs are kept for so long: an order of the rings that is new may change again.
 const TRIM_AFTER_PERIODS: u32 = 6;
 const TRIMMED_AT_ONCE: usize = 8;
+/// Ways are found anew at most so often.
+const WAYS_PER_PERIOD: u32 = 10;
 /// Less than the step between two versions.
 const PIECES_MAX: usize = 1000;

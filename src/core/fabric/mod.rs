@@ -9,6 +9,7 @@ mod authority;
 mod call;
 mod early;
 pub mod explain;
+mod flood;
 mod gossip;
 mod kin;
 mod onward;
@@ -40,8 +41,10 @@ use super::route::{self, Routes};
 use super::time::Now;
 use super::trust::{self, Trust};
 use crate::wire::fabric::kin::EXTENSION;
-use crate::wire::fabric::{Answer, Frame, Malformed, Message, Outline};
+use crate::wire::fabric::{Answer, Frame, Malformed, Message, MessageKind, Outline};
 use call::Calls;
+pub use flood::FloodLimits;
+use flood::{Floods, Flow};
 use gossip::Announcer;
 use kin::Kin;
 pub use onward::Chosen;
@@ -71,6 +74,7 @@ pub struct Settings {
     pub hops_max: i64,
     /// Calls that this node waits for, runs for others, or passes on: each kind at most so many.
     pub calls_max: usize,
+    pub floods: FloodLimits,
     /// Gossip is cut into pieces of at most this size. A reference node ends a link that it dialled at 1 MiB.
     pub gossip_bytes_max: usize,
     pub bridging: Bridging,
@@ -130,6 +134,7 @@ pub struct Revision {
     pub advertised_urls: Vec<Text>,
     pub catalog_entries_per_cluster_max: usize,
     pub calls_max: usize,
+    pub floods: FloodLimits,
     pub federation: federation::Settings,
     pub route_rules: route::Rules,
     pub keys: Vec<trust::ConfiguredKey>,
@@ -326,6 +331,7 @@ pub struct Fabric {
     waiting_for_route: authority::Waiting,
     kin: Kin,
     early: early::Early,
+    floods: Floods,
     /// For nodes without a link: the peer that told of them last.
     told_by: way::Tellers,
     /// That many are remembered before those that the catalog has forgotten are too.
@@ -338,6 +344,8 @@ pub struct Fabric {
     next_timer: Duration,
     /// Something has changed that may make a dial due.
     look_around: bool,
+    /// In a large cluster not before.
+    next_look: Duration,
     draining: bool,
     stopping: bool,
 }
@@ -376,6 +384,7 @@ impl Fabric {
             waiting_for_route: authority::Waiting::default(),
             kin: Kin::new(&own, now),
             early: early::Early::default(),
+            floods: Floods::new(own.floods),
             told_by: way::Tellers::default(),
             tellers_max: TELLERS_MIN,
             active_clients: 0,
@@ -383,6 +392,7 @@ impl Fabric {
             next_status: now.mono,
             next_timer: now.mono,
             look_around: true,
+            next_look: now.mono,
             draining: false,
             stopping: false,
             chance,
@@ -432,7 +442,7 @@ impl Fabric {
             return;
         }
         // Calls and publications move no deadline but their own.
-        if !is_call || self.look_around || now.mono >= self.next_timer {
+        if !is_call || now.mono >= self.next_timer {
             self.timers(now, out);
             self.next_timer = self.earliest_timer();
         }
@@ -452,7 +462,7 @@ impl Fabric {
             // An entry lives until strictly after the end of its lease.
             self.now.mono + ahead + LEASE_SLACK
         });
-        let look_around = self.look_around.then_some(self.now.mono);
+        let look_around = self.look_around.then_some(self.now.mono.max(self.next_look));
         let others = [
             Some(self.announcer.next()),
             lease,
@@ -484,7 +494,7 @@ impl Fabric {
                 status: self.own_word().into(),
                 timestamp: now.wall,
                 active_clients: self.active_clients,
-                peer_count: self.catalog.nodes().count() as i64,
+                peer_count: self.catalog.node_count() as i64,
                 advertised_urls: self.own.advertised_urls.clone(),
                 counters: self.counters,
                 received_at: now.mono,
@@ -548,8 +558,12 @@ impl Fabric {
             self.report(now, out);
             self.look_around = true;
         }
-        if self.look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
+        let look_around = self.look_around && now.mono >= self.next_look;
+        if look_around || self.membership.next_dial().is_some_and(|at| now.mono >= at) {
             self.look_around = false;
+            if self.kin.roster.is_large() {
+                self.next_look = now.mono + gossip_interval(&self.own) / LOOKS_PER_INTERVAL;
+            }
             let dials = {
                 let known = self.dialable();
                 let candidates = known.iter().map(|n| Candidate::of(n)).collect();
@@ -587,6 +601,9 @@ impl Fabric {
 
     fn frame(&mut self, link: LinkId, frame: Frame, bytes: &Bytes, now: Now, out: &mut Vec<Action>) {
         let is_known = self.membership.speaker(link).is_some();
+        if is_known && self.floods(link, &frame, bytes.len(), now, out) {
+            return;
+        }
         match frame {
             Frame::Status(status, u) => self.status(link, &status, u, now, out),
             Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
@@ -600,6 +617,23 @@ impl Fabric {
                     out.push(Action::Send { link, bytes: Answer::refused(UNKNOWN_ROLE, &text, u) });
                 }
                 refuse(out, Reason::UnknownRole, Some(link), text);
+            }
+        }
+    }
+
+    /// Whether a message is one too many of its peer, which is then refused.
+    fn floods(&mut self, link: LinkId, frame: &Frame, bytes: usize, now: Now, out: &mut Vec<Action>) -> bool {
+        let flow = match frame {
+            Frame::Gossip(_) => Flow::Gossip,
+            Frame::Message(message) if message.kind() != MessageKind::Rpc => Flow::Publications,
+            _ => return false,
+        };
+        let Some(peer) = self.membership.speaker(link) else { return false };
+        match self.floods.spend(peer, flow, bytes, now.mono) {
+            Ok(()) => false,
+            Err(reason) => {
+                refuse(out, reason, Some(link), peer.to_string());
+                true
             }
         }
     }
@@ -660,6 +694,7 @@ impl Fabric {
             advertised_urls,
             catalog_entries_per_cluster_max,
             calls_max,
+            floods,
             federation,
             route_rules,
             keys,
@@ -674,6 +709,7 @@ impl Fabric {
         self.trust.configure(keys, now);
         self.catalog.set_limit(catalog_entries_per_cluster_max);
         self.calls.set_limit(calls_max);
+        self.floods.set_limits(floods);
         self.membership.set_seeds(seeds);
         self.look_around = true;
         let is_new = self.own.advertised_urls != advertised_urls
@@ -737,16 +773,19 @@ impl Fabric {
     /// Nodes that may be dialled besides the seeds: those of the own cluster that a link is wanted with, and a few of
     /// each cluster that the configuration names or that is a neighbour already. What lies behind a neighbour is reached
     /// through it.
-    fn dialable(&self) -> Vec<Arc<NodeEntry>> {
+    fn dialable(&mut self) -> Vec<Arc<NodeEntry>> {
+        self.list_others();
         let own = self.cluster_id();
-        let (mut known, mut foreign) = (Vec::new(), BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new());
-        for node in self.catalog.nodes() {
-            if node.cluster_id != *own {
-                foreign.entry(&node.cluster_id).or_default().push(node);
-            } else if !self.is_needless(&node.node_id) {
-                known.push(node.clone());
+        let kin = self.kin.roster.neighbours().iter().filter_map(|node| self.catalog.node(own, node));
+        let mut known: Vec<Arc<NodeEntry>> = kin.cloned().collect();
+        let mut foreign = BTreeMap::<&Text, Vec<&Arc<NodeEntry>>>::new();
+        for node in self.kin.others().filter_map(|key| self.catalog.node(&key.cluster_id, &key.node_id)) {
+            match node.cluster_id == *own {
+                true => known.push(node.clone()),
+                false => foreign.entry(&node.cluster_id).or_default().push(node),
             }
         }
+        known.sort_by(|a, b| a.node_id.cmp(&b.node_id));
         for (cluster, mut nodes) in foreign {
             let linked = || self.membership.connected_of(cluster).next().is_some();
             let named = self.federation.settings().mode == federation::Mode::ExplicitBridging;
@@ -769,7 +808,7 @@ impl Fabric {
     fn foreign_cluster_behind(&self, url: &str) -> Option<Text> {
         let node = self.membership.node_behind(url)?;
         let said = self.membership.peer(&node).filter(|p| p.report.is_some()).map(|p| p.cluster_id.clone());
-        let told = || self.catalog.nodes().find(|n| n.node_id == node).map(|n| n.cluster_id.clone());
+        let told = || self.catalog.nodes_named(&node).next().map(|n| n.cluster_id.clone());
         said.or_else(told).filter(|cluster| self.is_foreign(cluster))
     }
 
@@ -808,6 +847,8 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_GOING_AWAY: u16 = 1001;
 /// Nodes of one other cluster that are dialled though nobody configured them.
 const FOREIGN_NODES_DIALLED: usize = 2;
+/// In a large cluster: while many come, each message is a reason to look.
+const LOOKS_PER_INTERVAL: u32 = 20;
 /// Who told of which node is looked through when there are more of them.
 const TELLERS_MIN: usize = 1024;
 /// Leases are looked at this much after their end.

@@ -7,13 +7,13 @@
 
 use serde_json::value::to_raw_value;
 
-use super::gossip::Listener;
+use super::gossip::{GOSSIP_TTL, Listener};
 use super::*;
-use crate::core::link_state::Mode;
+use crate::core::link_state::{Applied, Mode, Stored};
 use crate::core::route::{Change, Hearer, Link, Told, Via};
-use crate::wire::fabric::Gossip;
 use crate::wire::fabric::link_state::LinkStateUpdate;
 use crate::wire::fabric::route::{Path, RouteAnnouncement, RouteKeyAnnouncement, RouteWithdrawal, Seal};
+use crate::wire::fabric::{Clock, Gossip, Str};
 
 impl Fabric {
     pub(super) fn route_advertisement(
@@ -118,7 +118,12 @@ impl Fabric {
         }
         let speaker = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
         let heard = self.link_state.heard(update, &speaker, now);
-        if let Err(reason) = heard.result {
+        let unused = match heard.result {
+            Ok(Applied::Ignored) => Some(Reason::LinkStateOff),
+            Ok(Applied::Changed | Applied::Renewed) => None,
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = unused {
             refuse(out, reason, Some(link), format!("link state of {origin} from {peer}"));
         }
         if heard.pass_on {
@@ -151,6 +156,42 @@ impl Fabric {
         self.say_routes(cluster, told, to, now, out);
         if self.is_foreign(cluster) {
             self.tell_links(now, out);
+        }
+        self.introduce_link_state(cluster, to, out);
+    }
+
+    /// What is known of the links of others, in the words of those who made it: a new peer would hear of them only with
+    /// their next announcements. Nobody is told of itself.
+    fn introduce_link_state(&self, cluster: &Text, to: &[Listener], out: &mut Vec<Action>) {
+        let own = self.node_id();
+        for Stored { update, speaker } in self.link_state.stored() {
+            let told = update.origin != *cluster && speaker != *own && to.iter().all(|l| l.node != speaker);
+            if let Some(payload) = to_raw_value(&update).ok().filter(|_| told) {
+                let gossip = Gossip {
+                    // The same wherever it comes from, so that it is passed on once.
+                    message_id: format!(
+                        "{speaker}:link-state:{}:{}",
+                        update.area.as_deref().unwrap_or_default(),
+                        update.sequence
+                    )
+                    .into(),
+                    message_type: "link_state_update".into(),
+                    sender_id: Str::from(&speaker),
+                    payload: Some(&payload),
+                    vector_clock: Clock::default(),
+                    sequence_number: update.sequence,
+                    ttl: GOSSIP_TTL - 1,
+                    hop_count: 1,
+                    max_hops: self.own.hops_max,
+                    digest: "".into(),
+                    checksum: "".into(),
+                    created_at: update.advertised_at,
+                    expires_at: update.advertised_at + update.ttl_seconds,
+                    propagation_path: vec![Str::from(&speaker)],
+                    seen_by: Vec::new(),
+                };
+                self.relay(&gossip, &payload, cluster, to, out);
+            }
         }
     }
 

@@ -215,7 +215,6 @@ impl Fabric {
     /// One STATUS for all links; kin need it less often.
     pub(super) fn report(&mut self, now: Now, out: &mut Vec<Action>) {
         self.end_silent_links(now, out);
-        let bytes = self.own_status(now);
         let to_kin = self.kin.status_due(self.active_clients, gossip_interval(&self.own), now);
         let mut to: Vec<LinkId> = Vec::new();
         for (node, peer) in self.membership.connected() {
@@ -225,6 +224,10 @@ impl Fabric {
                 false => to.extend(peer.links()),
             }
         }
+        if to.is_empty() {
+            return;
+        }
+        let bytes = self.own_status(now);
         for link in to {
             self.asked_at.entry(link).or_insert(now.mono);
             out.push(Action::Send { link, bytes: bytes.clone() });
@@ -294,7 +297,7 @@ impl Fabric {
         }
         let u = self.chance.uuid();
         let own = &self.own.membership;
-        let functions = || self.catalog.functions().filter(|f| f.node_id == own.node_id);
+        let functions = || self.catalog.functions_of(&own.node_id);
         let list = |value: Result<Box<RawValue>, _>| value.unwrap_or_else(|_: serde_json::Error| raw("[]"));
         let funs = list(to_raw_value(&functions().map(|f| &*f.identity.name).collect::<Vec<_>>()));
         let listed = |f: &'_ std::sync::Arc<FunctionEntry>| -> Box<RawValue> {
@@ -311,7 +314,7 @@ impl Fabric {
         let mut status = Status::new(&own.node_id, &own.cluster_id, &own.instance_id, now.wall);
         status.status = self.own_word().into();
         status.active_clients = self.active_clients;
-        status.peer_count = self.catalog.nodes().count() as i64;
+        status.peer_count = self.catalog.node_count() as i64;
         status.funs = &funs;
         status.locs = &locs;
         status.function_catalog = &function_catalog;

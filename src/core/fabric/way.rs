@@ -239,15 +239,16 @@ impl Fabric {
         Some((id.clone(), self.membership.link_to(id)?))
     }
 
-    /// Within the own cluster: straight there, the shortest way through the overlay, or to the peer that told of the node
+    /// Within the own cluster: straight there, a short way through the overlay, or to the peer that told of the node
     /// last.
     pub(super) fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
         let own = self.cluster_id();
-        let told_by = self.told_by.of(own, node);
-        let hop = self.kin.first_hop(node).map(|t| &**t);
-        let hops =
-            [Some(node), hop, told_by].into_iter().flatten().filter(|hop| !visited.nodes.contains(hop));
-        hops.filter_map(|hop| Some((Text::from(hop), self.linked(own, hop)?))).next()
+        let ways = self.kin.first_hops(node).iter().map(|t| &**t);
+        let mut hops = std::iter::once(node)
+            .chain(ways)
+            .chain(self.told_by.of(own, node))
+            .filter(|hop| !visited.nodes.contains(hop));
+        hops.find_map(|hop| Some((Text::from(hop), self.linked(own, hop)?)))
     }
 
     /// The link to a node, where the peer of that name is of that cluster: elsewhere it is another node.

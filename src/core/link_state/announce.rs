@@ -78,7 +78,7 @@ impl Announcer {
     }
 }
 
-fn neighbour((name, link): (&Text, &Link)) -> Neighbour {
+pub(super) fn neighbour((name, link): (&Text, &Link)) -> Neighbour {
     Neighbour {
         cluster_id: name.clone(),
         latency_ms: link.latency_ms,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::announce::neighbour;
 use super::{Limits, cost};
 use crate::core::catalog::{SKEW_SECONDS_MAX, Text};
 use crate::core::reason::Reason;
@@ -23,6 +24,13 @@ pub enum Applied {
     Ignored,
 }
 
+/// An update that is kept, and the node that made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    pub update: LinkStateUpdate,
+    pub speaker: Text,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Database {
     origins: BTreeMap<Text, BTreeMap<Speaker, Record>>,
@@ -39,6 +47,7 @@ pub(super) type Speaker = (Option<Text>, Text);
 pub(super) struct Record {
     pub sequence: i64,
     advertised_at: f64,
+    ttl_seconds: f64,
     /// On the clock that never goes back.
     pub ends: Duration,
     pub neighbours: BTreeMap<Text, Link>,
@@ -84,6 +93,7 @@ impl Database {
         let record = Record {
             sequence: update.sequence,
             advertised_at: update.advertised_at,
+            ttl_seconds: update.ttl_seconds,
             ends: now.mono + Duration::try_from_secs_f64(left).unwrap_or_default(),
             neighbours: neighbours(&update),
         };
@@ -138,6 +148,23 @@ impl Database {
     /// Origins with what each of their nodes says.
     pub fn origins(&self) -> impl Iterator<Item = (&Text, &BTreeMap<Speaker, Record>)> {
         self.origins.iter()
+    }
+
+    /// All updates that are kept, as they were told.
+    pub fn stored(&self) -> impl Iterator<Item = Stored> {
+        self.origins.iter().flat_map(|(origin, records)| {
+            records.iter().map(|((area, speaker), record)| Stored {
+                update: LinkStateUpdate {
+                    origin: origin.clone(),
+                    neighbors: record.neighbours.iter().map(neighbour).collect(),
+                    area: area.clone(),
+                    advertised_at: record.advertised_at,
+                    ttl_seconds: record.ttl_seconds,
+                    sequence: record.sequence,
+                },
+                speaker: speaker.clone(),
+            })
+        })
     }
 
     fn has_room(&self, origin: &Text, key: &Speaker, limits: &Limits) -> bool {

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 pub use areas::{Area, Areas, Summary};
 pub use cost::edge_cost;
-pub use database::Applied;
+pub use database::{Applied, Stored};
 pub use explain::{Candidate, Explanation, RefusedLink};
 pub use graph::NextHop;
 
@@ -228,6 +228,11 @@ impl LinkState {
     /// When `expire` or `own_updates` may have something to do; nothing is to be done earlier.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.next_announcement().into_iter().chain(self.database.next_end()).min()
+    }
+
+    /// What others have told and is still right, for who has not heard it.
+    pub fn stored(&self) -> impl Iterator<Item = Stored> {
+        self.database.stored()
     }
 
     /// Forgets what was not renewed in time, and nothing else; the number of stored updates that went.

@@ -537,10 +537,11 @@ impl Membership {
 
     /// Drops peers that are lost for long and nobody tells of.
     fn forget(&mut self, candidates: &[Candidate], now: Now) {
-        self.peers.retain(|node, peer| {
-            let lost = |at: Duration| now.mono.saturating_sub(at) > FORGET_AFTER;
-            !peer.lost_at.is_some_and(lost) || candidates.iter().any(|c| c.node == *node)
-        });
+        let lost = |at: Duration| now.mono.saturating_sub(at) > FORGET_AFTER;
+        if self.peers.values().any(|peer| peer.lost_at.is_some_and(lost)) {
+            let told: BTreeSet<&Text> = candidates.iter().map(|c| &c.node).collect();
+            self.peers.retain(|node, peer| !peer.lost_at.is_some_and(lost) || told.contains(node));
+        }
         self.departures.expire(now);
     }
 }

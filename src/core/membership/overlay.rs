@@ -35,31 +35,99 @@ pub fn neighbours<'a>(
     chosen
 }
 
-/// For every member the neighbour that a shortest way to it begins with; only ways that begin with one of `linked`.
-pub fn first_hops(members: &BTreeMap<Text, Places>, linked: &BTreeSet<Text>) -> BTreeMap<Text, Text> {
-    let mut links: BTreeMap<&Text, Vec<&Text>> = BTreeMap::new();
-    for ring in 0..RINGS {
-        let mut order: Vec<(u64, &Text)> =
-            members.iter().filter_map(|(node, places)| Some((*places.get(ring)?, node))).collect();
-        order.sort_unstable();
-        let nexts = order.iter().cycle().skip(1);
-        for ((_, a), (_, b)) in order.iter().zip(nexts) {
-            links.entry(a).or_default().push(b);
-            links.entry(b).or_default().push(a);
+/// The rings as one node sees them, kept in order, so that a member that comes or goes costs no look at all others.
+#[derive(Debug)]
+pub struct Rings {
+    own: Places,
+    orders: [BTreeSet<(u64, Text)>; RINGS],
+}
+
+impl Rings {
+    pub fn new(own: &str) -> Rings {
+        Rings { own: places(own), orders: Default::default() }
+    }
+
+    pub fn add(&mut self, node: &Text, places: &Places) {
+        for ((order, own), at) in self.orders.iter_mut().zip(&self.own).zip(places) {
+            order.insert((at.wrapping_sub(*own), node.clone()));
         }
     }
-    let mut hops: BTreeMap<Text, Text> = linked.iter().map(|n| (n.clone(), n.clone())).collect();
-    let mut queue: VecDeque<Text> = linked.iter().cloned().collect();
-    while let Some(node) = queue.pop_front() {
-        let Some(first) = hops.get(&node).cloned() else { continue };
-        for next in links.get(&node).into_iter().flatten() {
-            if !hops.contains_key(*next) {
-                hops.insert((*next).clone(), first.clone());
-                queue.push_back((*next).clone());
+
+    pub fn remove(&mut self, node: &Text, places: &Places) {
+        for ((order, own), at) in self.orders.iter_mut().zip(&self.own).zip(places) {
+            order.remove(&(at.wrapping_sub(*own), node.clone()));
+        }
+    }
+
+    /// The next and the last on each ring, as [`neighbours`] finds them in a large cluster.
+    pub fn neighbours(&self) -> BTreeSet<Text> {
+        let ends = self.orders.iter().flat_map(|order| [order.first(), order.last()]);
+        ends.flatten().map(|(_, node)| node.clone()).collect()
+    }
+}
+
+/// For every member the neighbours that ways to it begin with, the shortest first.
+#[derive(Debug, Default)]
+pub struct Ways {
+    first_hops: BTreeMap<Text, Vec<Text>>,
+}
+
+impl Ways {
+    /// Of `members`, all that `own` knows, with itself. Ways begin with `linked`, and go through nobody for whom
+    /// `is_closed` holds.
+    pub fn find(
+        own: &Text,
+        members: &BTreeMap<&Text, &Places>,
+        linked: &[Text],
+        is_closed: impl Fn(&Text) -> bool,
+    ) -> Ways {
+        let names: Vec<&Text> = members.keys().copied().collect();
+        let links = ring_links(members.values().copied());
+        let place = |node: &Text| names.binary_search(&node).ok();
+        let closed: Vec<bool> = names.iter().map(|node| *node == own || is_closed(node)).collect();
+        let mut labels: Vec<Vec<usize>> = vec![Vec::new(); names.len()];
+        let mut queue: VecDeque<(usize, usize)> = VecDeque::new();
+        for at in linked.iter().filter_map(place) {
+            labels[at].push(at);
+            queue.push_back((at, at));
+        }
+        while let Some((at, label)) = queue.pop_front() {
+            for next in links[at].iter().copied().filter(|_| !closed[at]) {
+                let known = &mut labels[next];
+                if known.len() < WAYS_MAX && !known.contains(&label) {
+                    known.push(label);
+                    queue.push_back((next, label));
+                }
             }
         }
+        let named = |labels: Vec<usize>| labels.into_iter().map(|at| names[at].clone()).collect();
+        let of = |(at, labels): (usize, Vec<usize>)| (names[at].clone(), named(labels));
+        let others = labels.into_iter().enumerate().filter(|(at, _)| names[*at] != own);
+        Ways { first_hops: others.map(of).collect() }
     }
-    hops
+
+    pub fn to(&self, node: &str) -> &[Text] {
+        self.first_hops.get(node).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// For each node, by its number, those next to it on the rings.
+fn ring_links<'a>(all: impl Iterator<Item = &'a Places>) -> Vec<Vec<usize>> {
+    let all: Vec<&Places> = all.collect();
+    let mut links: Vec<Vec<usize>> = vec![Vec::with_capacity(2 * RINGS); all.len()];
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    for ring in 0..RINGS {
+        order.sort_unstable_by_key(|at| (place_on(all[*at], ring), *at));
+        for (a, b) in order.iter().zip(order.iter().cycle().skip(1)).filter(|(a, b)| a != b) {
+            links[*a].push(*b);
+            links[*b].push(*a);
+        }
+    }
+    links
+}
+
+fn place_on(places: &Places, ring: usize) -> u64 {
+    places.get(ring).copied().unwrap_or(u64::MAX)
 }
 
 /// The same everywhere and for ever: versions of digests and places on rings are compared between nodes. FNV-1a.
@@ -77,6 +145,8 @@ pub fn mix(mut z: u64) -> u64 {
 
 /// Up to so many nodes are linked each with each, as among reference nodes (fabric.md 4.9).
 pub const MESH_MAX: usize = 20;
+/// First hops that are kept for each member: one may be where a message has been, and one lost a moment ago.
+const WAYS_MAX: usize = 3;
 /// Ten links a node: three hops on average and five at most in a cluster of 1,000, which fabric.max_hops allows.
 pub const RINGS: usize = 5;
 
@@ -135,15 +205,58 @@ mod tests {
         assert!(moved <= 2 * RINGS, "{moved}");
     }
 
+    /// Where a message goes that each node hands to the first of its ways that it has not visited.
+    fn walk(
+        all: &BTreeMap<Text, Places>,
+        from: &Text,
+        to: &Text,
+        dead: &BTreeSet<Text>,
+    ) -> Result<usize, String> {
+        let members: BTreeMap<&Text, &Places> = all.iter().collect();
+        let (mut at, mut visited) = (from.clone(), vec![from.clone()]);
+        while at != *to {
+            let wanted: Vec<Text> = wanted(all, &at).into_iter().collect();
+            let linked: Vec<Text> = wanted.iter().filter(|n| !dead.contains(*n)).cloned().collect();
+            // What a node sees for itself of the dead.
+            let ways = Ways::find(&at, &members, &linked, |n| wanted.contains(n) && dead.contains(n));
+            let next = ways.to(to).iter().find(|n| !visited.contains(n) && linked.contains(n));
+            let next = next.ok_or_else(|| format!("{from} to {to} ends at {at}"))?.clone();
+            visited.push(next.clone());
+            at = next;
+        }
+        Ok(visited.len() - 1)
+    }
+
     #[test]
-    fn every_member_has_a_first_hop() {
-        let mut all = members(200);
+    fn messages_come_to_all_members_and_around_the_dead() {
+        let all = members(100);
+        let nodes: Vec<Text> = all.keys().cloned().collect();
+        let dead: BTreeSet<Text> = nodes.iter().skip(3).step_by(20).cloned().collect();
+        let living: Vec<&Text> = nodes.iter().filter(|n| !dead.contains(*n)).collect();
+        for (from, to) in living.iter().zip(living.iter().cycle().skip(37)) {
+            assert!(walk(&all, from, to, &BTreeSet::new()).unwrap() <= 4);
+            assert!(walk(&all, from, to, &dead).unwrap() <= 6);
+        }
+    }
+
+    #[test]
+    fn ways_begin_with_a_link_and_pass_nobody_who_is_closed() {
+        let all = members(200);
         let own: Text = "ws://node-0:1".into();
-        let linked = wanted(&all, &own);
-        all.remove(&own);
-        let hops = first_hops(&all, &linked);
-        assert_eq!(hops.len(), 199);
-        assert!(hops.values().all(|hop| linked.contains(hop)));
-        assert!(first_hops(&all, &BTreeSet::new()).is_empty());
+        let members: BTreeMap<&Text, &Places> = all.iter().collect();
+        let linked: Vec<Text> = wanted(&all, &own).into_iter().collect();
+        let ways = Ways::find(&own, &members, &linked, |_| false);
+        for node in all.keys().filter(|n| **n != own) {
+            let hops = ways.to(node);
+            assert!(
+                !hops.is_empty() && hops.len() <= WAYS_MAX && hops.iter().all(|hop| linked.contains(hop))
+            );
+            assert!(!linked.contains(node) || hops[0] == *node);
+        }
+        assert!(ways.to(&own).is_empty() && ways.to("nobody").is_empty());
+        assert!(Ways::find(&own, &members, &[], |_| false).to(&linked[0]).is_empty());
+        let ways = Ways::find(&own, &members, &linked, |n| *n != linked[0]);
+        let beyond = all.keys().filter(|n| !linked.contains(n)).flat_map(|n| ways.to(n));
+        assert!(beyond.clone().count() > 0 && beyond.into_iter().all(|hop| *hop == linked[0]));
     }
 }

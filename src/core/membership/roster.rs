@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::overlay::{self, Places, hash, mix, places};
+use super::overlay::{self, Places, Rings, Ways, hash, mix, places};
 use crate::core::catalog::Text;
 use crate::wire::fabric::kin::{BUCKETS, VersionList};
 
@@ -16,7 +16,7 @@ use crate::wire::fabric::kin::{BUCKETS, VersionList};
 #[derive(Debug)]
 pub struct Roster {
     own: Text,
-    own_places: Places,
+    rings: Rings,
     own_version: u64,
     members: BTreeMap<Text, Member>,
     dead: BTreeMap<Text, Dead>,
@@ -55,7 +55,7 @@ impl Roster {
     /// `version` is that of the own node.
     pub fn new(own: Text, version: u64) -> Roster {
         let mut roster = Roster {
-            own_places: places(&own),
+            rings: Rings::new(&own),
             own_version: version,
             members: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -117,7 +117,9 @@ impl Roster {
                 self.count(node, before, false);
             }
             None => {
-                self.members.insert(node.clone(), Member { version, places: places(node) });
+                let places = places(node);
+                self.rings.add(node, &places);
+                self.members.insert(node.clone(), Member { version, places });
                 self.changed();
             }
         }
@@ -140,6 +142,7 @@ impl Roster {
     pub fn forget(&mut self, node: &Text) {
         if let Some(member) = self.members.remove(node) {
             self.count(node, member.version, false);
+            self.rings.remove(node, &member.places);
             self.changed();
         }
     }
@@ -175,10 +178,14 @@ impl Roster {
         self.generation
     }
 
-    /// See [`overlay::first_hops`].
-    pub fn first_hops(&self, linked: &BTreeSet<Text>) -> BTreeMap<Text, Text> {
-        let members = self.members.iter().map(|(node, m)| (node.clone(), m.places)).collect();
-        overlay::first_hops(&members, linked)
+    /// The ways to members without a link, past those for whom `is_closed` holds and neighbours without a link.
+    pub fn ways(&self, linked: &[Text], is_closed: impl Fn(&Text) -> bool) -> Ways {
+        let own = places(&self.own);
+        let mut members: BTreeMap<&Text, &Places> =
+            self.members.iter().map(|(n, m)| (n, &m.places)).collect();
+        members.insert(&self.own, &own);
+        let is_lost = |node: &Text| self.neighbours.contains(node) && linked.binary_search(node).is_err();
+        Ways::find(&self.own, &members, linked, |node| is_lost(node) || is_closed(node))
     }
 
     pub fn sums(&self) -> [u64; BUCKETS] {
@@ -211,8 +218,10 @@ impl Roster {
 
     fn changed(&mut self) {
         self.generation += 1;
-        self.neighbours =
-            overlay::neighbours(&self.own_places, self.members.iter().map(|(n, m)| (n, &m.places)));
+        self.neighbours = match self.is_large() {
+            true => self.rings.neighbours(),
+            false => self.members.keys().cloned().collect(),
+        };
     }
 }
 
@@ -253,6 +262,22 @@ mod tests {
         assert_eq!(roster.raise(0, 1.0), 1_000_000);
     }
 
+    #[test]
+    fn neighbours_are_those_of_the_overlay_however_members_come_and_go() {
+        let mut roster = Roster::new("ws://node-0:1".into(), 1);
+        for step in 0..300u64 {
+            let node = Text::from(format!("ws://node-{}:1", 1 + mix(step) % 60));
+            match roster.contains(&node) && mix(step).is_multiple_of(3) {
+                true => roster.forget(&node),
+                false => roster.learn(&node, step),
+            }
+            let all = roster.members.iter().map(|(node, member)| (node, &member.places));
+            let expected = overlay::neighbours(&places("ws://node-0:1"), all);
+            assert_eq!(*roster.neighbours(), expected, "step {step}, {} members", roster.len());
+        }
+        assert!(roster.is_large());
+    }
+
     proptest::proptest! {
         /// The sums depend on what is known and not on the way to it.
         #[test]
@@ -273,6 +298,7 @@ mod tests {
             }
             proptest::prop_assert_eq!(fresh.sums(), roster.sums());
             proptest::prop_assert!(fresh.differing(&roster.sums()).is_empty());
+            proptest::prop_assert_eq!(fresh.neighbours(), roster.neighbours());
             let all: Vec<usize> = (0..BUCKETS).collect();
             proptest::prop_assert_eq!(roster.listed(&all).len(), roster.len() + 1);
             fresh.learn(&"another".into(), 1);

@@ -23,6 +23,10 @@ pub struct Swim {
     suspicions: BTreeMap<Text, Suspicion>,
     /// 0: in good health; each step makes the waits for answers longer.
     slowness: u32,
+    /// Grows when anybody comes under suspicion or is cleared of it.
+    turns: u64,
+    /// When this process was last seen to run.
+    awake_at: Duration,
     last_number: u64,
 }
 
@@ -79,6 +83,8 @@ impl Swim {
             checks: BTreeMap::new(),
             suspicions: BTreeMap::new(),
             slowness: 0,
+            turns: 0,
+            awake_at: now,
             last_number: 0,
         }
     }
@@ -89,13 +95,20 @@ impl Swim {
 
     pub fn next(&self) -> Duration {
         let checks = self.checks.values().map(|c| c.deadline);
-        let suspicions = self.suspicions.values().map(Suspicion::deadline);
+        let suspicions = self.suspicions.values().map(|s| s.deadline(self.slowness));
         checks.chain(suspicions).fold(self.next_round, Duration::min)
+    }
+
+    /// This process runs, and nothing is due.
+    pub fn is_awake(&mut self, now: Duration) {
+        self.awake_at = now;
     }
 
     /// What is due. `linked` are the members with a link, in order.
     pub fn tick(&mut self, now: Duration, linked: &[Text], chance: &mut Chance) -> Vec<Step> {
-        self.make_up_for(now.saturating_sub(self.next()));
+        // What a confirmation or better health has brought forward into the past is due at once, and not late.
+        self.make_up_for(now.saturating_sub(self.next().max(self.awake_at)));
+        self.awake_at = now;
         let mut steps = Vec::new();
         let due: Vec<Text> =
             self.checks.iter().filter(|(_, c)| c.deadline <= now).map(|(n, _)| n.clone()).collect();
@@ -120,10 +133,14 @@ impl Swim {
                 steps.push(Step::Probe { node, number });
             }
         }
-        let over: Vec<Text> =
-            self.suspicions.iter().filter(|(_, s)| s.deadline() <= now).map(|(n, _)| n.clone()).collect();
+        let over: Vec<Text> = self
+            .suspicions
+            .iter()
+            .filter(|(_, s)| s.deadline(self.slowness) <= now)
+            .map(|(n, _)| n.clone())
+            .collect();
         for node in over {
-            if let Some(suspicion) = self.suspicions.remove(&node) {
+            if let Some(suspicion) = self.unsuspect(&node) {
                 self.checks.remove(&node);
                 steps.push(Step::Dead { node, version: suspicion.version });
             }
@@ -136,9 +153,14 @@ impl Swim {
     pub fn answered(&mut self, node: &str, number: u64) {
         if self.checks.get(node).is_some_and(|c| c.number == number) {
             self.checks.remove(node);
-            self.suspicions.remove(node);
+            self.unsuspect(node);
             self.slowness = self.slowness.saturating_sub(1);
         }
+    }
+
+    /// Something came from the member itself: it lives, whatever others say. The question whether it answers stays.
+    pub fn heard(&mut self, node: &str) {
+        self.unsuspect(node);
     }
 
     /// The last link to a member was closed (`lost`), or none could be made: others are asked at once.
@@ -177,12 +199,9 @@ impl Swim {
     ) -> bool {
         let min = self.period.mul_f64(PATIENCE * (members as f64 + 1.0).log10().max(1.0));
         let max = if lost { min } else { min * SILENT_FACTOR };
-        let suspicion = self.suspicions.entry(node.clone()).or_insert_with(|| Suspicion {
-            version,
-            since: now,
-            max,
-            min,
-            by: BTreeSet::new(),
+        let suspicion = self.suspicions.entry(node.clone()).or_insert_with(|| {
+            self.turns += 1;
+            Suspicion { version, since: now, max, min, by: BTreeSet::new() }
         });
         if suspicion.version > version {
             return false;
@@ -198,6 +217,11 @@ impl Swim {
         self.suspicions.contains_key(node)
     }
 
+    /// Another number each time somebody comes under suspicion or is cleared of it.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
     /// Some of those under suspicion.
     pub fn suspicions(&self) -> impl Iterator<Item = (&Text, u64)> {
         self.suspicions.iter().map(|(node, s)| (node, s.version))
@@ -206,7 +230,7 @@ impl Swim {
     /// A member has said something newer, has left or is forgotten.
     pub fn clear(&mut self, node: &str) {
         self.checks.remove(node);
-        self.suspicions.remove(node);
+        self.unsuspect(node);
     }
 
     /// This node had to contradict a suspicion: it is slow, and doubts its own view first.
@@ -214,12 +238,18 @@ impl Swim {
         self.slowness = (self.slowness + 1).min(SLOWNESS_MAX);
     }
 
-    /// This process stood still: nobody else is to blame for what did not come in the meantime.
+    fn unsuspect(&mut self, node: &str) -> Option<Suspicion> {
+        let suspicion = self.suspicions.remove(node);
+        self.turns += u64::from(suspicion.is_some());
+        suspicion
+    }
+
+    /// This process stood still: nobody else is to blame for what did not come in the meantime. Short delays count as
+    /// well, since a starved process has many of them.
     fn make_up_for(&mut self, late: Duration) {
-        if late < self.period / 4 {
-            return;
+        if late >= self.period / 4 {
+            self.slowness = (self.slowness + 1).min(SLOWNESS_MAX);
         }
-        self.slowness = (self.slowness + 1).min(SLOWNESS_MAX);
         self.checks.values_mut().for_each(|c| c.deadline += late);
         self.suspicions.values_mut().for_each(|s| s.since += late);
     }
@@ -251,9 +281,11 @@ impl Swim {
 }
 
 impl Suspicion {
-    fn deadline(&self) -> Duration {
+    /// A slow node is more patient, up to twice as much: what would contradict may be on its way through its own queues.
+    fn deadline(&self, slowness: u32) -> Duration {
         let share = (self.by.len().max(1) as f64).ln() / (1.0 + CONFIRMATIONS as f64).ln();
-        self.since + self.max.saturating_sub(self.max.saturating_sub(self.min).mul_f64(share.min(1.0)))
+        let wait = self.max.saturating_sub(self.max.saturating_sub(self.min).mul_f64(share.min(1.0)));
+        self.since + wait + wait * slowness.min(SLOWNESS_MAX) / SLOWNESS_MAX
     }
 }
 
@@ -275,7 +307,7 @@ const PERIOD_MIN: Duration = Duration::from_millis(200);
 /// Others asked to probe a member that does not answer (SWIM's k).
 const THROUGH: usize = 3;
 /// Periods that a suspicion lasts at least, times the logarithm of the size of the cluster.
-const PATIENCE: f64 = 7.0;
+const PATIENCE: f64 = 4.5;
 /// A member that is only silent has so much longer, until others confirm it.
 const SILENT_FACTOR: u32 = 6;
 /// So many confirmations bring a suspicion to its shortest.
@@ -324,7 +356,7 @@ mod tests {
         let dead = seen.iter().find(|(_, step)| matches!(step, Step::Dead { .. })).unwrap();
         assert_eq!(dead.1, Step::Dead { node: "n4".into(), version: 1 });
         // Nobody else has confirmed it: the longest wait.
-        assert_eq!(dead.0 - seen[0].0, at(7.0) * SILENT_FACTOR);
+        assert!(dead.0 - seen[0].0 >= at(PATIENCE) * SILENT_FACTOR);
     }
 
     #[test]
@@ -346,7 +378,56 @@ mod tests {
         assert!(!swim.suspect(&n4, 1, &"e".into(), false, 9, at(0.0)));
         let seen = run(&mut swim, &linked, "n4", 8.0);
         let dead = seen.iter().find(|(_, step)| matches!(step, Step::Dead { .. })).unwrap();
-        assert!(dead.0 >= at(7.0) && dead.0 < at(8.0), "{seen:?}");
+        assert!(dead.0 >= at(PATIENCE) && dead.0 < at(PATIENCE + 1.0), "{seen:?}");
+    }
+
+    #[test]
+    fn what_a_suspect_says_itself_ends_the_suspicion() {
+        let (linked, n4) = (nodes(9), Text::from("n4"));
+        let mut swim = Swim::new(at(1.0), at(0.0));
+        assert!(swim.suspect(&n4, 1, &"a".into(), true, 9, at(0.0)));
+        swim.heard("n4");
+        assert!(!swim.suspects("n4"));
+        assert!(run(&mut swim, &linked, "nobody", 30.0).is_empty());
+    }
+
+    #[test]
+    fn a_slow_node_waits_longer_before_it_takes_anybody_for_dead() {
+        let wait = |slowness: u32| {
+            let mut swim = Swim::new(at(1.0), at(0.0));
+            (0..slowness).for_each(|_| swim.was_suspected());
+            swim.suspect(&"n4".into(), 1, &"a".into(), true, 9, at(0.0));
+            swim.suspicions.values().map(|s| s.deadline(swim.slowness)).next().unwrap()
+        };
+        assert_eq!(wait(0), at(PATIENCE));
+        assert_eq!(wait(SLOWNESS_MAX / 2), at(PATIENCE) + at(PATIENCE) / 2);
+        assert_eq!(wait(100), at(PATIENCE) * 2);
+    }
+
+    #[test]
+    fn many_short_delays_count_as_much_as_a_long_one() {
+        let mut swim = Swim::new(at(1.0), at(0.0));
+        swim.suspect(&"n1".into(), 1, &"n2".into(), true, 5, at(0.0));
+        let before = swim.suspicions.values().map(|s| s.since).next().unwrap();
+        for _ in 0..4 {
+            swim.tick(swim.next() + at(0.1), &[], &mut Chance::new(1));
+        }
+        let after = swim.suspicions.values().map(|s| s.since).next().unwrap();
+        assert!(after.abs_diff(before + at(0.4)) < at(0.001), "{after:?}");
+    }
+
+    #[test]
+    fn a_suspicion_that_is_confirmed_late_ends_at_once() {
+        let (n4, mut chance) = (Text::from("n4"), Chance::new(1));
+        let mut swim = Swim::new(at(1.0), at(0.0));
+        swim.suspect(&n4, 1, &"a".into(), false, 9, at(0.0));
+        (0..391).for_each(|n| drop(swim.tick(at(0.05 * f64::from(n)), &[], &mut chance)));
+        for by in ["b", "c", "d"] {
+            swim.suspect(&n4, 1, &by.into(), false, 9, at(19.6));
+        }
+        let steps = swim.tick(at(19.7), &[], &mut chance);
+        assert!(steps.contains(&Step::Dead { node: n4, version: 1 }), "{steps:?}");
+        assert_eq!(swim.slowness, 0);
     }
 
     #[test]
