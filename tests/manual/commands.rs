@@ -30,7 +30,7 @@ fn every_command_that_is_shown_runs() {
         )
     };
     let text = format!(
-        "[node]\ncluster_id = \"demo\"\nrole = \"resolver\"\nstandalone = true\n\
+        "[node]\ncluster_id = \"demo\"\nrole = \"resolver\"\nstandalone = true\nstate_dir = \"DIR/kept\"\n\
          [[listen.endpoint]]\nprotocol = \"wss\"\nport = 0\n[[listen.endpoint]]\nprotocol = \"tcps\"\nport = 0\n\
          [tls]\ncert_file = \"DIR/tls/node.pem\"\nkey_file = \"DIR/tls/node.key\"\n{}{}",
         function("add", ""),
