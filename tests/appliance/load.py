@@ -50,8 +50,11 @@ def upgrade(stream):
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += read_exactly(stream, 1)
+    if answer.startswith(b"HTTP/1.1 503 "):
+        return False
     if not answer.startswith(b"HTTP/1.1 101 "):
         raise ConnectionError(answer.split(b"\r\n")[0].decode())
+    return True
 
 
 def call(stream):
@@ -73,9 +76,9 @@ def connect_again_and_again(port, until, seen):
         try:
             with socket.create_connection(("127.0.0.1", port), TIME_MAX) as stream:
                 stage = "cut before the upgrade"
-                upgrade(stream)
+                is_served = upgrade(stream)
                 stage = "cut during the call"
-                seen[call(stream)] += 1
+                seen[call(stream) if is_served else "told at the upgrade that the node stops (503)"] += 1
         except OSError as error:
             seen[f"{stage}: {error}"] += 1
         waited = time.monotonic() - began
