@@ -279,7 +279,8 @@ fn every_verb_and_group_has_help_on_stdout() {
             assert!(out.contains(flag.long), "{path} {}", flag.long);
         }
         for inner in &verb.commands {
-            assert!(out.contains(inner.name));
+            let is_hidden = path.is_empty() && inner.name == "docs";
+            assert_ne!(out.contains(&format!("\n  {} ", inner.name)), is_hidden, "{path} {}", inner.name);
             visit(&format!("{path} {}", inner.name), &inner.command);
         }
     }

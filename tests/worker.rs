@@ -503,9 +503,10 @@ fn workers_end_with_the_node_also_deaf_ones() {
 
 #[test]
 fn a_worker_that_ends_with_its_stdin_ends_well() {
-    let well = shell("t.well", "trap '' TERM; while read -r line; do :; done; exit 0");
-    with(vec![well], |b| async move {
-        eventually("start", async || b.workers.health()[0].instances_running == 1).await;
+    let script = r#"trap '' TERM; echo '{"id":1,"result":1}'; while read -r line; do :; done; exit 0"#;
+    with(vec![shell("t.well", script)], |b| async move {
+        // Its word shows that it is deaf to signals by now.
+        eventually("its word", async || b.noted(Reason::ResultNotUnderstood) > 0).await;
         b.workers.stop(Duration::from_secs(10)).await;
         assert_eq!(logged(&["t.well", "exited with status 0"]), 1);
     });
