@@ -585,7 +585,9 @@ fn what_is_declared_live_changes_while_the_node_runs() {
         };
         live(&with("[fabric]\nrpc_timeout = \"200ms\"\n"), &["fabric.rpc_timeout"]);
         let answer = wire.call("t.slow", json!(["x"])).await;
-        assert!(answer["error"].to_string().contains("timed out after 0.19"), "{answer}");
+        // Whether the request or its worker ends first, and so which says it, is a matter of microseconds.
+        let error = answer["error"].to_string();
+        assert!(error.contains("timed out after 0.2 ") || error.contains("timed out after 0.19"), "{answer}");
 
         live(&with("[listen]\nmax_connections = 1\n"), &["listen.max_connections", "fabric.rpc_timeout"]);
         assert!(dial(&node.url(), &Default::default()).await.is_err(), "one is there already");
