@@ -65,6 +65,10 @@ pub trait Store: Send {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// The records whose keys begin with `prefix`, in the order of their keys.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, StoreError>;
+    /// All records of a table, for whoever reads it first: what opening has read already is not read again.
+    fn scan_first(&mut self, table: Table) -> Result<Vec<Pair>, StoreError> {
+        self.scan(table, &[])
+    }
     /// Applies all changes or none. Durable only after [`Store::sync`].
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
     fn sync(&mut self) -> Result<(), StoreError>;
@@ -142,7 +146,7 @@ pub fn recover(
 ) -> Result<Vec<Damaged>, StoreError> {
     let mut damaged = Vec::new();
     let mut batch = Batch::default();
-    for (key, record) in store.scan(table, &[])? {
+    for (key, record) in store.scan_first(table)? {
         let understood = decode(kind, &key, &record)
             .and_then(|payload| if understand(&key, &payload) { Ok(()) } else { Err(Fault::Meaningless) });
         match understood {

@@ -172,3 +172,24 @@ fn with_an_interval_the_answer_does_not_wait_for_the_sync() {
     go.send(true).unwrap();
     drop(writer);
 }
+
+#[test]
+fn what_opening_has_read_is_given_once_and_never_when_it_was_changed() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = settings(place.path());
+    let put = |store: &mut DiskStore, table, key: &[u8]| {
+        store.apply(&put(table, key)).unwrap();
+        store.sync().unwrap();
+    };
+    let keys = |found: Vec<Pair>| found.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    let mut store = open(&settings, 7).unwrap().store;
+    put(&mut store, Table::Peers, b"a");
+    put(&mut store, Table::Keys, b"k");
+    drop(store);
+    let mut store = open(&settings, 7).unwrap().store;
+    put(&mut store, Table::Peers, b"b");
+    assert_eq!(keys(store.scan_first(Table::Peers).unwrap()), [b"a", b"b"]);
+    assert_eq!(keys(store.scan_first(Table::Keys).unwrap()), [b"k"]);
+    put(&mut store, Table::Keys, b"l");
+    assert_eq!(keys(store.scan_first(Table::Keys).unwrap()), [b"k", b"l"]);
+}
