@@ -253,13 +253,15 @@ impl Fabric {
         out.push(Action::Send { link, bytes });
     }
 
-    /// Every peer hears of it at once.
+    /// Every peer of this program hears of it at once, others with the next STATUS: they answer it, and would lose over
+    /// that the farewell which often follows in the same moment.
     pub(super) fn drain(&mut self, draining: bool, now: Now, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.draining, draining) == draining || self.stopping {
             return;
         }
-        let peers: Vec<Text> = self.membership.connected().map(|(node, _)| node.clone()).collect();
-        for link in peers.iter().filter_map(|node| self.membership.link_to(node)).collect::<Vec<_>>() {
+        let peers = self.membership.connected().filter(|(_, peer)| peer.extends);
+        let links: Vec<LinkId> = peers.filter_map(|(node, _)| self.membership.link_to(node)).collect();
+        for link in links {
             self.say_status(link, now, out);
         }
     }
