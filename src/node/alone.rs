@@ -48,7 +48,9 @@ pub fn send_on(
 ) -> Option<Served> {
     let hub = connection.hub.clone();
     let [command] = request.commands.as_slice() else { return None };
-    if hub.functions().is_forced_local(command, hub.cluster_id()) {
+    let functions = hub.functions();
+    // A worker here may serve it: that is found out where it then runs, once.
+    if functions.has(&command.fun) || functions.is_forced_local(command, hub.cluster_id()) {
         return None;
     }
     let (mut run, step) = Run::start(request, hub.rpc_limits(), now);
@@ -58,9 +60,6 @@ pub fn send_on(
         Step { .. } => return None,
     };
     let demands = Demands::of(ready.command, ready.constraint.as_ref());
-    if hub.functions().has(demands.fun) && hub.functions().find(&demands, hub.cluster_id()).is_ok() {
-        return None;
-    }
     let Some(places) = hub.take_places(1) else {
         let error = request::no_place(&hub);
         return Some(request::refuse(connection, &request.u, &error));

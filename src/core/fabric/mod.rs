@@ -36,7 +36,7 @@ use super::discovery::Policy;
 use super::error::CallError;
 use super::federation::{self, Federation, LinkFacts};
 use super::link_state::{self, LinkState};
-use super::membership::{self, Candidate, Chance, Counters, LinkId, Membership, Peer, PeerState, Report};
+use super::membership::{self, Candidate, Chance, Counters, LinkId, Membership, Peer};
 use super::reason::Reason;
 use super::route::{self, Routes};
 use super::time::Now;
@@ -322,26 +322,6 @@ impl Fabric {
     /// The peers as `list_peers`, `cluster_map` and the choice of an endpoint see them.
     pub fn membership(&self) -> &Membership {
         &self.membership
-    }
-
-    /// This node in the form of its peers.
-    pub fn own_state(&self, now: Now) -> PeerState {
-        PeerState {
-            node_id: self.node_id().clone(),
-            cluster_id: self.cluster_id().clone(),
-            connected: true,
-            status: "ok".into(),
-            report: Some(Report {
-                status: self.own_word().into(),
-                timestamp: now.wall,
-                active_clients: self.active_clients,
-                peer_count: self.catalog.node_count() as i64,
-                advertised_urls: self.own.advertised_urls.clone(),
-                counters: self.counters,
-                received_at: now.mono,
-            }),
-            load_score: self.active_clients as f64,
-        }
     }
 
     /// What the transport knows of a link with another node.
