@@ -50,7 +50,8 @@ pub fn send_on(
     let [command] = request.commands.as_slice() else { return None };
     let functions = hub.functions();
     // A worker here may serve it: that is found out where it then runs, once.
-    if functions.has(&command.fun) || functions.is_forced_local(command, hub.cluster_id()) {
+    if functions.may_serve(command, hub.cluster_id()) || functions.is_forced_local(command, hub.cluster_id())
+    {
         return None;
     }
     let (mut run, step) = Run::start(request, hub.rpc_limits(), now);
