@@ -309,7 +309,7 @@ fn told_of(carried: &[(Table, usize)]) -> String {
 
 /// Reads all tables; what was damaged is told.
 fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result<(), StoreError> {
-    let Written { entries, peers, keys, .. } = written;
+    let Written { entries, peers, keys, tellers, gone: written_gone, .. } = written;
     recover(store, Table::Catalog, Kind::Entries, kept, |key, payload| restore_entry(entries, key, payload))?;
     recover(store, Table::Peers, Kind::Peer, kept, |key, payload| {
         let Ok(seen) = serde_json::from_slice::<LastSeen>(payload) else { return false };
@@ -323,9 +323,11 @@ fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result
     recover(store, Table::Tellers, Kind::Teller, kept, |_, payload| {
         serde_json::from_slice::<Teller>(payload).map(|teller| found.push(teller)).is_ok()
     })?;
+    *tellers = found.iter().map(|t| ((t.cluster_id.clone(), t.node_id.clone()), t.clone())).collect();
     kept.restored.tellers = found;
     let mut gone = Gone::default();
     recover(store, Table::Gone, Kind::Gone, kept, |key, payload| restore_gone(&mut gone, key, payload))?;
+    *written_gone = gone_records(&gone, &BTreeMap::new());
     kept.restored.gone = gone;
     let mut dated = 0.0;
     recover(store, Table::Own, Kind::Floor, kept, |_, payload| {
@@ -341,8 +343,6 @@ fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result
     kept.restored.peers = peers.iter().map(peer).collect();
     kept.restored.keys = keys.values().cloned().collect();
     kept.restored.entries = entries.clone();
-    // What is in the store and what the node makes of it may differ, so the first round writes everything.
-    written.unknown = true;
     Ok(())
 }
 

@@ -40,10 +40,12 @@ pub struct DiskStore {
     journal_bytes_max: u64,
 }
 
-/// The storage engine with its tables.
+/// The storage engine with its tables. One that nothing was ever written to does not exist: to make it takes a dozen
+/// syncs, for which no start shall wait.
 pub(super) struct Engine {
     database: Database,
     keyspaces: BTreeMap<Table, Keyspace>,
+    settings: DiskSettings,
 }
 
 /// A store, and what had to be set aside for it.
@@ -233,7 +235,7 @@ impl DiskStore {
         let mut remains = Remains::new();
         for table in Table::SEALED.into_iter().filter(may) {
             let mut readable = Vec::new();
-            if let Ok(keyspace) = self.keyspace(table) {
+            if let Some(keyspace) = self.keyspace(table) {
                 // After an error the engine may have lost its way.
                 let pairs = keyspace.iter().map_while(|guard| guard.into_inner().ok());
                 readable.extend(pairs.map(|(key, record)| (key.to_vec(), record.to_vec())));
@@ -243,8 +245,13 @@ impl DiskStore {
         remains
     }
 
-    pub(super) fn keyspace(&self, table: Table) -> Result<&Keyspace, StoreError> {
+    pub(super) fn keyspace(&self, table: Table) -> Option<&Keyspace> {
         self.engine.keyspace(table)
+    }
+
+    #[cfg(test)]
+    pub(super) fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 }
 
@@ -258,22 +265,35 @@ impl Engine {
             .worker_threads(1)
             .open()
             .map_err(place)?;
-        let mut keyspaces = BTreeMap::new();
+        let mut engine = Engine { database, keyspaces: BTreeMap::new(), settings: settings.clone() };
         for table in Table::ALL {
-            let bytes = if table == Table::Catalog { settings.memtable_bytes } else { SMALL_MEMTABLE_BYTES };
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
-            keyspaces.insert(table, database.keyspace(table.name(), options).map_err(place)?);
+            if engine.database.keyspace_exists(table.name()) {
+                engine.make(table)?;
+            }
         }
-        Ok(Engine { database, keyspaces })
+        Ok(engine)
     }
 
-    pub fn keyspace(&self, table: Table) -> Result<&Keyspace, StoreError> {
+    /// `None` where nothing was ever written to it.
+    pub fn keyspace(&self, table: Table) -> Option<&Keyspace> {
+        self.keyspaces.get(&table)
+    }
+
+    /// Opens the table; makes it where it does not exist.
+    pub fn make(&mut self, table: Table) -> Result<&Keyspace, StoreError> {
+        if !self.keyspaces.contains_key(&table) {
+            let DiskSettings { directory, memtable_bytes, .. } = &self.settings;
+            let bytes = if table == Table::Catalog { *memtable_bytes } else { SMALL_MEMTABLE_BYTES };
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
+            let keyspace = self.database.keyspace(table.name(), options).map_err(|e| told(e, directory))?;
+            self.keyspaces.insert(table, keyspace);
+        }
         self.keyspaces.get(&table).ok_or(StoreError::Closed)
     }
 
     pub fn tally(&self, table: Table) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
-        for guard in self.keyspace(table)?.iter() {
+        for guard in self.keyspace(table).into_iter().flat_map(Keyspace::iter) {
             let (key, record) = guard.into_inner().map_err(reading)?;
             tally.add(seal::weight(&key, &record));
         }
@@ -287,13 +307,13 @@ impl Engine {
 
 impl Store for DiskStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.keyspace(table)?.get(key).map_err(reading)?;
-        Ok(found.map(|record| record.to_vec()))
+        let Some(keyspace) = self.keyspace(table) else { return Ok(None) };
+        Ok(keyspace.get(key).map_err(reading)?.map(|record| record.to_vec()))
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
         let mut found = Vec::new();
-        for guard in self.keyspace(table)?.prefix(prefix) {
+        for guard in self.keyspace(table).into_iter().flat_map(|keyspace| keyspace.prefix(prefix)) {
             let (key, record) = guard.into_inner().map_err(reading)?;
             found.push((key.to_vec(), record.to_vec()));
         }
@@ -309,18 +329,21 @@ impl Store for DiskStore {
             self.read.remove(table);
         }
         let stored = |table, key: &[u8]| {
-            Ok(self.keyspace(table)?.get(key).map_err(reading)?.map(|record| seal::weight(key, &record)))
+            let Some(keyspace) = self.keyspace(table) else { return Ok(None) };
+            Ok(keyspace.get(key).map_err(reading)?.map(|record| seal::weight(key, &record)))
         };
         let seal = self.seal.after(batch, stored)?;
         let mut writes = self.engine.database.batch();
         for (table, key, record) in batch.changes() {
-            let keyspace = self.keyspace(*table)?;
-            match record {
-                Some(record) => writes.insert(keyspace, key.as_slice(), record.as_slice()),
-                None => writes.remove(keyspace, key.as_slice()),
+            match (record, self.engine.keyspace(*table)) {
+                (Some(record), _) => {
+                    writes.insert(self.engine.make(*table)?, key.as_slice(), record.as_slice());
+                }
+                (None, Some(keyspace)) => writes.remove(keyspace, key.as_slice()),
+                (None, None) => {}
             }
         }
-        writes.insert(self.keyspace(Table::Seal)?, seal::KEY, seal.record());
+        writes.insert(self.engine.make(Table::Seal)?, seal::KEY, seal.record());
         writes.commit().map_err(reading)?;
         self.journal_bytes += (batch.bytes() + (batch.changes_count() + 1) * JOURNAL_ITEM_BYTES) as u64;
         self.seal = seal;

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fjall::PersistMode;
+use fjall::{Keyspace, PersistMode};
 
 use super::fjall::{DiskStore, Engine, reading, system};
 use super::seal::{self, Witness};
@@ -33,10 +33,10 @@ pub(super) fn clear(directory: &Path) -> Result<(), StoreError> {
 pub(super) fn copy(store: &DiskStore, settings: &DiskSettings) -> Result<(), StoreError> {
     clear(&settings.directory)?;
     let directory = beside(&settings.directory);
-    let fresh = Engine::open(&DiskSettings { directory: directory.clone(), ..settings.clone() })?;
-    for table in Table::SEALED {
-        let mut writing = fresh.keyspace(table)?.start_ingestion().map_err(reading)?;
-        for guard in store.keyspace(table)?.iter() {
+    let mut fresh = Engine::open(&DiskSettings { directory: directory.clone(), ..settings.clone() })?;
+    for table in Table::SEALED.into_iter().filter(|table| store.seal().tally(*table).records > 0) {
+        let mut writing = fresh.make(table)?.start_ingestion().map_err(reading)?;
+        for guard in store.keyspace(table).into_iter().flat_map(Keyspace::iter) {
             let (key, record) = guard.into_inner().map_err(reading)?;
             writing.write(&*key, &*record).map_err(reading)?;
         }
@@ -45,7 +45,7 @@ pub(super) fn copy(store: &DiskStore, settings: &DiskSettings) -> Result<(), Sto
             return Err(StoreError::Damaged(format!("a copy of the table {} differs", table.name())));
         }
     }
-    fresh.keyspace(Table::Seal)?.insert(seal::KEY, store.seal().record()).map_err(reading)?;
+    fresh.make(Table::Seal)?.insert(seal::KEY, store.seal().record()).map_err(reading)?;
     fresh.persist(PersistMode::SyncAll)?;
     let path = directory.join(super::fjall::WITNESS);
     let noted = Witness::open(&path).and_then(|mut witness| {

@@ -253,7 +253,7 @@ fn what_is_whole_or_bears_gaps_is_carried_over_and_the_catalog_never_comes_back_
     let mut store = DiskStore::open(&settings).unwrap();
     store.apply(&put(Table::Catalog, b"functions/x")).unwrap();
     store.sync().unwrap();
-    store.keyspace(Table::Quarantine).unwrap().insert("stray", "record").unwrap();
+    store.engine_mut().make(Table::Quarantine).unwrap().insert("stray", "record").unwrap();
     drop(store);
     let opened = open(&settings, 11).unwrap();
     let aside = opened.set_aside.clone().unwrap();
