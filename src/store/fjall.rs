@@ -249,6 +249,29 @@ impl DiskStore {
         self.engine.keyspace(table)
     }
 
+    /// As [`Store::tidy`].
+    pub(super) fn tidied(mut self: Box<Self>) -> Result<Box<DiskStore>, StoreError> {
+        let settings = self.settings.clone();
+        if let Err(error) = tidy::copy(&self, &settings) {
+            log::warn!("persistence.dir: the store could not be written anew and stays as it is: {error}");
+            let _ = tidy::clear(&settings.directory);
+            // There may be room, or rights, later.
+            self.journal_bytes_max = self.journal_bytes * 2;
+            return Ok(self);
+        }
+        drop(self);
+        let replaced = tidy::replace(&settings.directory);
+        let mut store = DiskStore::open(&settings)?;
+        store.read.clear();
+        if let Err(error) = replaced {
+            log::warn!(
+                "persistence.dir: the store could not be replaced by its copy and stays as it is: {error}"
+            );
+            store.journal_bytes_max = store.journal_bytes * 2;
+        }
+        Ok(Box::new(store))
+    }
+
     #[cfg(test)]
     pub(super) fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
@@ -298,6 +321,12 @@ impl Engine {
             tally.add(seal::weight(&key, &record));
         }
         Ok(tally)
+    }
+
+    /// What is in its journal and not in tables.
+    #[cfg(test)]
+    pub fn write_buffer_bytes(&self) -> u64 {
+        self.database.write_buffer_size()
     }
 
     pub fn persist(&self, mode: PersistMode) -> Result<(), StoreError> {
@@ -363,26 +392,8 @@ impl Store for DiskStore {
         self.journal_bytes <= self.journal_bytes_max
     }
 
-    fn tidy(mut self: Box<Self>) -> Result<Box<dyn Store>, StoreError> {
-        let settings = self.settings.clone();
-        if let Err(error) = tidy::copy(&self, &settings) {
-            log::warn!("persistence.dir: the store could not be written anew and stays as it is: {error}");
-            let _ = tidy::clear(&settings.directory);
-            // There may be room, or rights, later.
-            self.journal_bytes_max = self.journal_bytes * 2;
-            return Ok(self);
-        }
-        drop(self);
-        let replaced = tidy::replace(&settings.directory);
-        let mut store = DiskStore::open(&settings)?;
-        store.read.clear();
-        if let Err(error) = replaced {
-            log::warn!(
-                "persistence.dir: the store could not be replaced by its copy and stays as it is: {error}"
-            );
-            store.journal_bytes_max = store.journal_bytes * 2;
-        }
-        Ok(Box::new(store))
+    fn tidy(self: Box<Self>) -> Result<Box<dyn Store>, StoreError> {
+        Ok(self.tidied()?)
     }
 }
 

@@ -211,6 +211,9 @@ impl std::fmt::Display for StoreError {
                     std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                         "make room on the disk"
                     }
+                    std::io::ErrorKind::FileTooLarge => {
+                        "let its files become larger (LimitFSIZE= of the unit, ulimit -f)"
+                    }
                     std::io::ErrorKind::ReadOnlyFilesystem => {
                         "mount it writable (ReadWritePaths= of the unit) or choose another directory"
                     }

@@ -79,7 +79,7 @@ fn entries(node: &Node) -> u64 {
     kinds.iter().map(|kind| value(node, &format!("mpreg_catalog_entries{{type=\"{kind}\"}}"))).sum()
 }
 
-/// Five starts after a kill, of which the best counts: the others tell how busy the machine is.
+/// The best of the starts counts: the others tell how busy the machine is. An unoptimised build shows only that it works.
 #[test]
 fn ten_thousand_entries_of_others_are_known_again_at_once() {
     const NODES: usize = 100;
@@ -95,10 +95,12 @@ fn ten_thousand_entries_of_others_are_known_again_at_once() {
         let all = own + 100 * NODES as u64;
         eventually("all entries", async || entries(&node) == all).await;
         let syncs = value(&node, "mpreg_store_syncs_total");
-        eventually("two more rounds", async || value(&node, "mpreg_store_syncs_total") >= syncs + 2).await;
+        // A round of so many entries is written in several batches.
+        eventually("two rounds", async || value(&node, "mpreg_store_syncs_total") >= syncs + 30).await;
     });
     kill(node);
-    let took: Vec<Duration> = (0..5)
+    let is_optimised = !cfg!(debug_assertions) || other_binary().is_some();
+    let took: Vec<Duration> = (0..if is_optimised { 5 } else { 1 })
         .map(|_| {
             let since = Instant::now();
             let again = Node::start(&keeping(place.path(), 0, &[], ""));
@@ -120,12 +122,11 @@ fn ten_thousand_entries_of_others_are_known_again_at_once() {
         })
         .collect();
     let best = took.into_iter().min().unwrap();
-    let is_optimised = !cfg!(debug_assertions) || other_binary().is_some();
     let most = if is_optimised { ANSWERED_MAX } else { ANSWERED_UNOPTIMISED_MAX };
     assert!(best <= most, "{best:?}");
 }
 
 /// From the start of the process to an answer that needs what was restored.
 const ANSWERED_MAX: Duration = Duration::from_millis(100);
-/// The same for a build that nobody installs.
-const ANSWERED_UNOPTIMISED_MAX: Duration = Duration::from_secs(3);
+/// The same for a build that nobody installs, on a machine that compiles beside.
+const ANSWERED_UNOPTIMISED_MAX: Duration = Duration::from_secs(10);

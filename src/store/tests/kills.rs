@@ -133,6 +133,25 @@ fn a_store_that_was_written_anew_is_the_same_and_its_journal_short() {
     assert!(opened.store.scan(Table::Catalog, b"").unwrap() == model(n) && last(&opened.store) == Some(n));
 }
 
+/// However fast it is written, what the engine holds in memory stays within what is borne of its journal.
+#[test]
+fn what_is_not_in_tables_yet_stays_within_its_budget() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = DiskSettings { memtable_bytes: 64 << 20, ..settings(place.path()) };
+    let mut store = Box::new(open(&settings, 7).unwrap().store);
+    let (mut most, mut anew) = (0, 0);
+    for n in 0..600 {
+        store.apply(&batch(n)).unwrap();
+        most = most.max(store.engine_mut().write_buffer_bytes());
+        if !store.is_tidy() {
+            store = store.tidied().unwrap();
+            anew += 1;
+        }
+    }
+    assert!(anew > 5 && (1 << 20..4 << 20).contains(&most), "{anew} {most}");
+    assert!(store.scan(Table::Catalog, b"").unwrap() == model(599));
+}
+
 const WRITES: &str = "MPREG_TEST_STORE_WRITES";
 const KEYS: u32 = 40;
 const RECORD_BYTES: usize = 40_000;
