@@ -438,13 +438,10 @@ impl Room<'_> {
     }
 }
 
-fn part<'a, E: Entry>(
+fn part<'a, E: Entry + 'a>(
     entries: impl Iterator<Item = &'a Arc<E>>,
     wanted: impl Fn(&str, &str) -> bool,
-) -> Vec<Arc<E>>
-where
-    E: 'a,
-{
+) -> Vec<Arc<E>> {
     entries.filter(|e| wanted(e.cluster_id(), e.node_id())).cloned().collect()
 }
 
