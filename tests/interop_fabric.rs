@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mpreg::core::catalog::{Catalog, Delta, FunctionEntry, FunctionVersion, Identity, Scope};
 use mpreg::core::catalog::{Text, TransportEndpoint, unset};
 use mpreg::core::error::CallError;
-use mpreg::core::fabric::{Action, Bridging, Event, Execution, Fabric, Settings};
+use mpreg::core::fabric::{Action, Bridging, Event, Execution, Fabric, Restored, Settings};
 use mpreg::core::federation::LinkFacts;
 use mpreg::core::membership::{self, LinkId};
 use mpreg::core::reason::Reason;
@@ -448,6 +448,36 @@ fn who_may_not_come_in_is_told_so_in_the_words_of_the_protocol() {
             true => assert_eq!(answer["r"], "STATUS"),
             false => assert_eq!(answer["error"]["message"], "Peer is marked departed"),
         }
+    }
+}
+
+/// A node behind a peer is reached through that peer after a restart too: by what was kept of who told of it, and where
+/// that is lost, as soon as somebody says again what was known. Until then nobody is told of it.
+#[test]
+fn a_node_that_is_known_from_before_is_reached_through_who_told_of_it() {
+    let mut before = Table::new();
+    before.join(1, F);
+    let told = json!({"nodes": [node(G)], "functions": [function("behind", G)]});
+    let gossip = before.gossip(F, told.clone());
+    before.say(1, gossip);
+    assert!(before.fabric.reaches("c1", G));
+    let entries = before.fabric.catalog().excerpt(|_, node| node != ME);
+    let tellers: Vec<_> = before.fabric.tellers().collect();
+    for tellers in [tellers, Vec::new()] {
+        let is_kept = !tellers.is_empty();
+        let mut after = Table::new();
+        let restored = Restored { entries: entries.clone(), tellers, ..Restored::default() };
+        after.tell(Event::Restored(Box::new(restored)));
+        assert!(after.names().contains(&"behind".into()) && !after.fabric.reaches("c1", G));
+        after.join(1, F);
+        assert_eq!(after.fabric.reaches("c1", G), is_kept);
+        after.open(2);
+        after.say(2, status("ws://third:1", "c1", "i3"));
+        let named = |sent: &[Value]| sent.iter().any(|message| message.to_string().contains("behind"));
+        assert!(!named(&after.sent(2)), "it may be gone by now");
+        let gossip = after.gossip(F, told.clone());
+        after.say(1, gossip);
+        assert!(after.fabric.reaches("c1", G) && named(&after.sent(2)), "somebody has said it again");
     }
 }
 

@@ -20,15 +20,17 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// From here on these signals no longer end the process by themselves.
+    /// From here on these signals no longer end the process by themselves. Nor does a file that becomes larger than the
+    /// system lets it: whoever writes it is told.
     pub fn listen() -> io::Result<Asking> {
-        Ok(Asking { signals: Signals::new([Signal::Term, Signal::Int, Signal::Hup])? })
+        Ok(Asking { signals: Signals::new([Signal::Term, Signal::Int, Signal::Hup, Signal::Xfsz])? })
     }
 
     pub async fn next(&mut self) -> Asked {
         loop {
             match self.signals.next().await {
                 Some(Ok(Signal::Hup)) => return Asked::Reload,
+                Some(Ok(Signal::Xfsz)) => {}
                 Some(Ok(_)) => return Asked::Stop,
                 Some(Err(error)) => log::warn!("cannot read signals: {error}"),
                 // The stream of signals never ends.

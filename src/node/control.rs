@@ -260,15 +260,20 @@ impl Hub {
     fn remember_remote_topics(&self, control: &mut Control, delta: &Delta) {
         let own = self.node_id();
         let Control { fabric, remote_topics, .. } = control;
-        let told: Vec<&Text> =
-            delta.topic_removals.iter().chain(delta.topics.iter().map(|t| &t.subscription_id)).collect();
+        // One walk through the topics, however many are told: after a restart that is all of them.
+        let mut told: BTreeMap<&Text, Vec<&Arc<TopicEntry>>> = delta
+            .topic_removals
+            .iter()
+            .chain(delta.topics.iter().map(|t| &t.subscription_id))
+            .map(|id| (id, Vec::new()))
+            .collect();
+        for topic in fabric.catalog().topics().filter(|topic| topic.node_id != *own) {
+            if let Some(holders) = told.get_mut(&topic.subscription_id) {
+                holders.push(topic);
+            }
+        }
         self.with_subscriptions(|subscriptions| {
-            for id in told {
-                let now: Vec<_> = fabric
-                    .catalog()
-                    .topics()
-                    .filter(|t| t.subscription_id == *id && t.node_id != *own)
-                    .collect();
+            for (id, now) in told {
                 for node in remote_topics.remove(id).unwrap_or_default() {
                     if !now.iter().any(|t| t.node_id == node) {
                         subscriptions.remote_remove(&node, id);

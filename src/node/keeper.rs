@@ -1,5 +1,5 @@
-//! What a node keeps over a restart: entries of others, peers last seen, route keys that other clusters announced, and
-//! the last date it gave to anything.
+//! What a node keeps over a restart: entries of others and who told of them, what is gone and must not come back, peers
+//! last seen, route keys that other clusters announced, and the last date it gave to anything.
 //!
 //! Kept behind the node's back: what changed is written each `persistence.snapshot_interval`, and soon after something
 //! was removed, so that a node that is killed does not bring it back. Only differences are written. Where the store
@@ -18,7 +18,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use super::hub::{Hub, lock};
 use crate::config::{PersistenceMode, PersistenceSync, Settings};
 use crate::core::catalog::{Delta, Entry, SKEW_SECONDS_MAX, Text};
-use crate::core::fabric::{Event, Restored};
+use crate::core::fabric::{Event, Gone, Restored, Teller};
 use crate::core::membership::LastKnown;
 use crate::core::reason::Reason;
 use crate::core::time::Now;
@@ -46,6 +46,9 @@ struct Written {
     entries: Delta,
     peers: BTreeMap<Text, LastSeen>,
     keys: BTreeMap<Text, LearnedKeys>,
+    /// By cluster and node.
+    tellers: BTreeMap<(Text, Text), Teller>,
+    gone: BTreeMap<Vec<u8>, GoneRecord>,
     /// When the store was opened that all this is in.
     reopened: u64,
     /// Nothing is known of the store: everything is written again.
@@ -59,6 +62,16 @@ struct LastSeen {
     cluster_id: Text,
     /// Seconds since 1970.
     seen_at: f64,
+}
+
+/// What is gone, under a key that says what it is.
+#[derive(Debug, Clone, PartialEq)]
+struct GoneRecord {
+    payload: Vec<u8>,
+    /// What of it must not differ; the end may by a little, where it is kept on another clock.
+    what: String,
+    /// Wall clock.
+    until: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,6 +199,8 @@ impl Keeper {
         let entries = fabric.catalog().excerpt(|_, node| *node != **own);
         let peers = fabric.worth_remembering(now);
         let keys = fabric.learned_keys(now);
+        let tellers = fabric.tellers().map(|t| ((t.cluster_id.clone(), t.node_id.clone()), t)).collect();
+        let gone = fabric.gone(now);
         let dated = now.wall.max(fabric.last_date());
         drop(control);
         let written = lock(&self.written);
@@ -200,7 +215,8 @@ impl Keeper {
         };
         let peers = peers.into_iter().map(peer).collect();
         let keys = keys.into_iter().map(|keys| (keys.cluster_id.clone(), keys)).collect();
-        (Written { entries, peers, keys, reopened, unknown: false }, dated)
+        let gone = gone_records(&gone, &written.gone);
+        (Written { entries, peers, keys, tellers, gone, reopened, unknown: false }, dated)
     }
 }
 
@@ -214,7 +230,6 @@ impl Hub {
         let peers = kept.restored.peers.len();
         let mut control = lock(&self.control);
         self.control_locked(&mut control, Event::Restored(Box::new(kept.restored)), now);
-        self.expel(&mut control, now);
         drop(control);
         if entries + peers > 0 {
             log::info!("restored {entries} entries of other nodes and {peers} peers");
@@ -281,6 +296,8 @@ fn told_of(carried: &[(Table, usize)]) -> String {
         (Table::Peers, "peers"),
         (Table::Own, "the last date of this node"),
         (Table::Keys, "route keys of other clusters"),
+        (Table::Gone, "what was removed lately"),
+        (Table::Tellers, "who told of which node"),
     ] {
         match carried.iter().find(|(carried, _)| *carried == table) {
             Some((_, records)) => told += &format!("; {what}: {records} records go on"),
@@ -292,7 +309,7 @@ fn told_of(carried: &[(Table, usize)]) -> String {
 
 /// Reads all tables; what was damaged is told.
 fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result<(), StoreError> {
-    let Written { entries, peers, keys, .. } = written;
+    let Written { entries, peers, keys, tellers, gone: written_gone, .. } = written;
     recover(store, Table::Catalog, Kind::Entries, kept, |key, payload| restore_entry(entries, key, payload))?;
     recover(store, Table::Peers, Kind::Peer, kept, |key, payload| {
         let Ok(seen) = serde_json::from_slice::<LastSeen>(payload) else { return false };
@@ -302,6 +319,16 @@ fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result
         let learned = serde_json::from_slice::<LearnedKeys>(payload);
         learned.map(|learned| keys.insert(learned.cluster_id.clone(), learned)).is_ok()
     })?;
+    let mut found = Vec::new();
+    recover(store, Table::Tellers, Kind::Teller, kept, |_, payload| {
+        serde_json::from_slice::<Teller>(payload).map(|teller| found.push(teller)).is_ok()
+    })?;
+    *tellers = found.iter().map(|t| ((t.cluster_id.clone(), t.node_id.clone()), t.clone())).collect();
+    kept.restored.tellers = found;
+    let mut gone = Gone::default();
+    recover(store, Table::Gone, Kind::Gone, kept, |key, payload| restore_gone(&mut gone, key, payload))?;
+    *written_gone = gone_records(&gone, &BTreeMap::new());
+    kept.restored.gone = gone;
     let mut dated = 0.0;
     recover(store, Table::Own, Kind::Floor, kept, |_, payload| {
         serde_json::from_slice::<Floor>(payload).map(|floor| dated = floor.dated).is_ok()
@@ -316,8 +343,6 @@ fn read(store: &mut dyn Store, written: &mut Written, kept: &mut Kept) -> Result
     kept.restored.peers = peers.iter().map(peer).collect();
     kept.restored.keys = keys.values().cloned().collect();
     kept.restored.entries = entries.clone();
-    // What is in the store and what the node makes of it may differ, so the first round writes everything.
-    written.unknown = true;
     Ok(())
 }
 
@@ -342,7 +367,10 @@ fn recover(
 /// What turns the one into the other.
 fn differences(old: &Written, new: &Written, dated: f64) -> Vec<Batch> {
     let mut changes = Changes { all: old.unknown, done: Vec::new(), batch: Batch::default() };
+    // First what is gone: a process that ends in between must not bring it back.
+    changes.gone(&old.gone, &new.gone);
     changes.entries(&old.entries, &new.entries);
+    changes.tellers(&old.tellers, &new.tellers);
     changes.named(Table::Peers, Kind::Peer, &old.peers, &new.peers);
     changes.named(Table::Keys, Kind::Keys, &old.keys, &new.keys);
     changes.put(Table::Own, Kind::Floor, FLOOR.to_vec(), &Floor { dated });
@@ -361,6 +389,45 @@ struct Changes {
 
 macro_rules! kinds {
     ($($list:ident)*) => {
+        /// What is gone, as it is stored; what was known before keeps its words where only the clocks differ.
+        fn gone_records(gone: &Gone, known: &BTreeMap<Vec<u8>, GoneRecord>) -> BTreeMap<Vec<u8>, GoneRecord> {
+            let mut records = BTreeMap::new();
+            let mut add = |key: Vec<u8>, payload: serde_json::Result<Vec<u8>>, what: String, until: f64| {
+                let Ok(payload) = payload else { return };
+                let same = |old: &&GoneRecord| {
+                    old.what == what && (old.until - until).abs() < GONE_SLACK_SECONDS
+                };
+                let old = known.get(&key).filter(same).cloned();
+                records.insert(key, old.unwrap_or(GoneRecord { payload, what, until }));
+            };
+            $(for buried in &gone.graves.$list {
+                let (key, what) = (stored_key(stringify!($list), &buried.key), buried.older_than.to_string());
+                add(key, serde_json::to_vec(buried), what, buried.until);
+            })*
+            for dead in &gone.dead {
+                let what = dead.version.to_string();
+                add(stored_key(DEAD, &dead.node_id), serde_json::to_vec(dead), what, dead.until);
+            }
+            for left in &gone.left {
+                let what = left.instance_id.to_string();
+                add(stored_key(LEFT, &left.node_id), serde_json::to_vec(left), what, left.until);
+            }
+            records
+        }
+
+        /// Adds something stored to what is gone; false where it cannot be read.
+        fn restore_gone(gone: &mut Gone, key: &[u8], payload: &[u8]) -> bool {
+            fn add<T: DeserializeOwned>(list: &mut Vec<T>, payload: &[u8]) -> bool {
+                serde_json::from_slice(payload).map(|gone| list.push(gone)).is_ok()
+            }
+            match key.split(|byte| *byte == b'/').next() {
+                $(Some(name) if name == stringify!($list).as_bytes() => add(&mut gone.graves.$list, payload),)*
+                Some(name) if name == DEAD.as_bytes() => add(&mut gone.dead, payload),
+                Some(name) if name == LEFT.as_bytes() => add(&mut gone.left, payload),
+                _ => false,
+            }
+        }
+
         impl Changes {
             fn entries(&mut self, old: &Delta, new: &Delta) {
                 $(self.difference(stringify!($list), &old.$list, &new.$list);)*
@@ -399,6 +466,30 @@ impl Changes {
         }
         for key in gone.keys() {
             self.remove(Table::Catalog, stored_key(name, key));
+        }
+    }
+
+    fn gone(&mut self, old: &BTreeMap<Vec<u8>, GoneRecord>, new: &BTreeMap<Vec<u8>, GoneRecord>) {
+        for (key, record) in new {
+            if self.all || old.get(key) != Some(record) {
+                let record = encode(Kind::Gone, key, &record.payload);
+                self.batch.put(Table::Gone, key.clone(), record);
+                self.cut();
+            }
+        }
+        for key in old.keys().filter(|key| !new.contains_key(*key)) {
+            self.remove(Table::Gone, key.clone());
+        }
+    }
+
+    fn tellers(&mut self, old: &BTreeMap<(Text, Text), Teller>, new: &BTreeMap<(Text, Text), Teller>) {
+        for (of, teller) in new {
+            if self.all || old.get(of) != Some(teller) {
+                self.put(Table::Tellers, Kind::Teller, stored_key(TELLER, of), teller);
+            }
+        }
+        for of in old.keys().filter(|of| !new.contains_key(*of)) {
+            self.remove(Table::Tellers, stored_key(TELLER, of));
         }
     }
 
@@ -446,6 +537,11 @@ fn stored_key(name: &str, key: &impl Serialize) -> Vec<u8> {
 /// Below `persistence.dir`.
 const DIRECTORY: &str = "store";
 const FLOOR: &[u8] = b"floor";
+const TELLER: &str = "told_by";
+const DEAD: &str = "dead";
+const LEFT: &str = "left";
+/// Ends of what is gone that are this near are the same: some are kept on one clock and stored on another.
+const GONE_SLACK_SECONDS: f64 = 1.0;
 /// A batch is cut at about this size, so that one round does not fill the queue.
 const PIECE_BYTES: usize = 1 << 20;
 /// Between two rounds, however much is removed.

@@ -15,6 +15,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::guard::{broken, guarded};
 use super::seal::{self, Seal, Tally, Witness};
+use super::tidy;
 use super::{Batch, Fault, Pair, Store, StoreError, Table};
 
 /// Where and how large.
@@ -28,12 +29,23 @@ pub struct DiskSettings {
 
 /// An open store.
 pub struct DiskStore {
-    database: Database,
-    keyspaces: BTreeMap<Table, Keyspace>,
+    settings: DiskSettings,
+    engine: Engine,
     seal: Seal,
     witness: Witness,
     /// What the check at opening has read and nobody has taken or changed since.
     read: BTreeMap<Table, Vec<Pair>>,
+    /// About what the engine would read of its journal if it were opened now, and how much of that is borne.
+    journal_bytes: u64,
+    journal_bytes_max: u64,
+}
+
+/// The storage engine with its tables. One that nothing was ever written to does not exist: to make it takes a dozen
+/// syncs, for which no start shall wait.
+pub(super) struct Engine {
+    database: Database,
+    keyspaces: BTreeMap<Table, Keyspace>,
+    settings: DiskSettings,
 }
 
 /// A store, and what had to be set aside for it.
@@ -59,6 +71,8 @@ type Remains = Vec<(Table, Vec<Pair>)>;
 /// names what is set aside.
 pub fn open(settings: &DiskSettings, now: u64) -> Result<Opened, StoreError> {
     prepare(&settings.directory)?;
+    // Where it cannot be cleared, that is told when the place is needed.
+    let _ = tidy::clear(&settings.directory);
     let looked = guarded(&settings.directory, || match DiskStore::look(settings)? {
         (store, None) => Ok(Ok(store)),
         (store, Some(fault)) => Ok(Err((fault, store.remains()))),
@@ -123,26 +137,33 @@ impl DiskStore {
     /// Opens the store, and tells what is wrong with it where it could be opened all the same.
     fn look(settings: &DiskSettings) -> Result<(DiskStore, Option<String>), StoreError> {
         let directory = &settings.directory;
-        let place = |error| told(error, directory);
         let witness_path = directory.join(WITNESS);
         examine(directory)?;
-        let database = Database::builder(directory)
-            .cache_size(settings.cache_bytes)
-            .max_journaling_size((settings.memtable_bytes * 4).max(JOURNAL_BYTES_LEAST))
-            .worker_threads(1)
-            .open()
-            .map_err(place)?;
-        let mut keyspaces = BTreeMap::new();
-        for table in Table::ALL {
-            let bytes = if table == Table::Catalog { settings.memtable_bytes } else { SMALL_MEMTABLE_BYTES };
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
-            keyspaces.insert(table, database.keyspace(table.name(), options).map_err(place)?);
-        }
+        let is_new = !directory.join("version").exists();
+        let engine = Engine::open(settings)?;
         let witness = Witness::open(&witness_path).map_err(|e| system(&e, &witness_path))?;
-        let mut store =
-            DiskStore { database, keyspaces, seal: Seal::default(), witness, read: BTreeMap::new() };
+        // A new journal is as long as the engine lets it become, and empty.
+        let journal_bytes = if is_new { 0 } else { engine.database.journal_disk_space().unwrap_or_default() };
+        let mut store = DiskStore {
+            settings: settings.clone(),
+            engine,
+            seal: Seal::default(),
+            witness,
+            read: BTreeMap::new(),
+            journal_bytes,
+            journal_bytes_max: 0,
+        };
         let fault = store.check()?;
+        store.bear();
         Ok((store, fault))
+    }
+
+    /// Sets how long the journal may become: a part of what would have to be written anew.
+    fn bear(&mut self) {
+        let bytes =
+            |pairs: &Vec<Pair>| pairs.iter().map(|(key, record)| key.len() + record.len()).sum::<usize>();
+        let all: usize = self.read.values().map(bytes).sum();
+        self.journal_bytes_max = TIDY_BYTES_LEAST.max(all as u64 / 4);
     }
 
     /// Holds what is there against the seal and the witness.
@@ -196,12 +217,11 @@ impl DiskStore {
     }
 
     fn tally(&self, table: Table) -> Result<Tally, StoreError> {
-        let mut tally = Tally::default();
-        for guard in self.keyspace(table)?.iter() {
-            let (key, record) = guard.into_inner().map_err(reading)?;
-            tally.add(seal::weight(&key, &record));
-        }
-        Ok(tally)
+        self.engine.tally(table)
+    }
+
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// What of a damaged store may go on: tables that nothing is missing from, and those in which a gap, or a record
@@ -215,7 +235,7 @@ impl DiskStore {
         let mut remains = Remains::new();
         for table in Table::SEALED.into_iter().filter(may) {
             let mut readable = Vec::new();
-            if let Ok(keyspace) = self.keyspace(table) {
+            if let Some(keyspace) = self.keyspace(table) {
                 // After an error the engine may have lost its way.
                 let pairs = keyspace.iter().map_while(|guard| guard.into_inner().ok());
                 readable.extend(pairs.map(|(key, record)| (key.to_vec(), record.to_vec())));
@@ -225,20 +245,104 @@ impl DiskStore {
         remains
     }
 
-    pub(super) fn keyspace(&self, table: Table) -> Result<&Keyspace, StoreError> {
+    pub(super) fn keyspace(&self, table: Table) -> Option<&Keyspace> {
+        self.engine.keyspace(table)
+    }
+
+    /// As [`Store::tidy`].
+    pub(super) fn tidied(mut self: Box<Self>) -> Result<Box<DiskStore>, StoreError> {
+        let settings = self.settings.clone();
+        if let Err(error) = tidy::copy(&self, &settings) {
+            log::warn!("persistence.dir: the store could not be written anew and stays as it is: {error}");
+            let _ = tidy::clear(&settings.directory);
+            // There may be room, or rights, later.
+            self.journal_bytes_max = self.journal_bytes * 2;
+            return Ok(self);
+        }
+        drop(self);
+        let replaced = tidy::replace(&settings.directory);
+        let mut store = DiskStore::open(&settings)?;
+        store.read.clear();
+        if let Err(error) = replaced {
+            log::warn!(
+                "persistence.dir: the store could not be replaced by its copy and stays as it is: {error}"
+            );
+            store.journal_bytes_max = store.journal_bytes * 2;
+        }
+        Ok(Box::new(store))
+    }
+
+    #[cfg(test)]
+    pub(super) fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+}
+
+impl Engine {
+    pub fn open(settings: &DiskSettings) -> Result<Engine, StoreError> {
+        let directory = &settings.directory;
+        let place = |error| told(error, directory);
+        let database = Database::builder(directory)
+            .cache_size(settings.cache_bytes)
+            .max_journaling_size((settings.memtable_bytes * 4).max(JOURNAL_BYTES_LEAST))
+            .worker_threads(1)
+            .open()
+            .map_err(place)?;
+        let mut engine = Engine { database, keyspaces: BTreeMap::new(), settings: settings.clone() };
+        for table in Table::ALL {
+            if engine.database.keyspace_exists(table.name()) {
+                engine.make(table)?;
+            }
+        }
+        Ok(engine)
+    }
+
+    /// `None` where nothing was ever written to it.
+    pub fn keyspace(&self, table: Table) -> Option<&Keyspace> {
+        self.keyspaces.get(&table)
+    }
+
+    /// Opens the table; makes it where it does not exist.
+    pub fn make(&mut self, table: Table) -> Result<&Keyspace, StoreError> {
+        if !self.keyspaces.contains_key(&table) {
+            let DiskSettings { directory, memtable_bytes, .. } = &self.settings;
+            let bytes = if table == Table::Catalog { *memtable_bytes } else { SMALL_MEMTABLE_BYTES };
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
+            let keyspace = self.database.keyspace(table.name(), options).map_err(|e| told(e, directory))?;
+            self.keyspaces.insert(table, keyspace);
+        }
         self.keyspaces.get(&table).ok_or(StoreError::Closed)
+    }
+
+    pub fn tally(&self, table: Table) -> Result<Tally, StoreError> {
+        let mut tally = Tally::default();
+        for guard in self.keyspace(table).into_iter().flat_map(Keyspace::iter) {
+            let (key, record) = guard.into_inner().map_err(reading)?;
+            tally.add(seal::weight(&key, &record));
+        }
+        Ok(tally)
+    }
+
+    /// What is in its journal and not in tables.
+    #[cfg(test)]
+    pub fn write_buffer_bytes(&self) -> u64 {
+        self.database.write_buffer_size()
+    }
+
+    pub fn persist(&self, mode: PersistMode) -> Result<(), StoreError> {
+        self.database.persist(mode).map_err(reading)
     }
 }
 
 impl Store for DiskStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.keyspace(table)?.get(key).map_err(reading)?;
-        Ok(found.map(|record| record.to_vec()))
+        let Some(keyspace) = self.keyspace(table) else { return Ok(None) };
+        Ok(keyspace.get(key).map_err(reading)?.map(|record| record.to_vec()))
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
         let mut found = Vec::new();
-        for guard in self.keyspace(table)?.prefix(prefix) {
+        for guard in self.keyspace(table).into_iter().flat_map(|keyspace| keyspace.prefix(prefix)) {
             let (key, record) = guard.into_inner().map_err(reading)?;
             found.push((key.to_vec(), record.to_vec()));
         }
@@ -254,30 +358,42 @@ impl Store for DiskStore {
             self.read.remove(table);
         }
         let stored = |table, key: &[u8]| {
-            Ok(self.keyspace(table)?.get(key).map_err(reading)?.map(|record| seal::weight(key, &record)))
+            let Some(keyspace) = self.keyspace(table) else { return Ok(None) };
+            Ok(keyspace.get(key).map_err(reading)?.map(|record| seal::weight(key, &record)))
         };
         let seal = self.seal.after(batch, stored)?;
-        let mut writes = self.database.batch();
+        let mut writes = self.engine.database.batch();
         for (table, key, record) in batch.changes() {
-            let keyspace = self.keyspace(*table)?;
-            match record {
-                Some(record) => writes.insert(keyspace, key.as_slice(), record.as_slice()),
-                None => writes.remove(keyspace, key.as_slice()),
+            match (record, self.engine.keyspace(*table)) {
+                (Some(record), _) => {
+                    writes.insert(self.engine.make(*table)?, key.as_slice(), record.as_slice());
+                }
+                (None, Some(keyspace)) => writes.remove(keyspace, key.as_slice()),
+                (None, None) => {}
             }
         }
-        writes.insert(self.keyspace(Table::Seal)?, seal::KEY, seal.record());
+        writes.insert(self.engine.make(Table::Seal)?, seal::KEY, seal.record());
         writes.commit().map_err(reading)?;
+        self.journal_bytes += (batch.bytes() + (batch.changes_count() + 1) * JOURNAL_ITEM_BYTES) as u64;
         self.seal = seal;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.database.persist(PersistMode::SyncAll).map_err(reading)?;
+        self.engine.persist(PersistMode::SyncAll)?;
         self.witness.note(self.seal.number).map_err(|e| system(&e, Path::new(WITNESS)))
     }
 
     fn bytes(&self) -> u64 {
-        self.database.disk_space().unwrap_or_default()
+        self.engine.database.disk_space().unwrap_or_default()
+    }
+
+    fn is_tidy(&self) -> bool {
+        self.journal_bytes <= self.journal_bytes_max
+    }
+
+    fn tidy(self: Box<Self>) -> Result<Box<dyn Store>, StoreError> {
+        Ok(self.tidied()?)
     }
 }
 
@@ -316,7 +432,7 @@ fn examine(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn reading(error: fjall::Error) -> StoreError {
+pub(super) fn reading(error: fjall::Error) -> StoreError {
     told(error, Path::new("the store"))
 }
 
@@ -339,13 +455,17 @@ fn told(error: fjall::Error, place: &Path) -> StoreError {
     }
 }
 
-fn system(error: &io::Error, place: &Path) -> StoreError {
+pub(super) fn system(error: &io::Error, place: &Path) -> StoreError {
     StoreError::System(error.kind(), format!("{}: {error}", place.display()))
 }
 
 /// Beside the files of the engine.
-const WITNESS: &str = "witness";
+pub(super) const WITNESS: &str = "witness";
 /// Of all tables but the catalog, which hold little.
 const SMALL_MEMTABLE_BYTES: u64 = 1 << 20;
+/// Reading so much of a journal back takes some 15 ms, whatever the size of the store.
+const TIDY_BYTES_LEAST: u64 = 2 << 20;
+/// About what the engine adds to each change, and the seal of a batch.
+const JOURNAL_ITEM_BYTES: usize = 150;
 /// What the engine asks for at least.
 const JOURNAL_BYTES_LEAST: u64 = 64 << 20;

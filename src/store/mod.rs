@@ -9,6 +9,7 @@ mod guard;
 mod memory;
 mod record;
 mod seal;
+mod tidy;
 mod writer;
 
 pub use fjall::{DiskSettings, DiskStore, Opened, SetAside, open, prepare};
@@ -31,6 +32,10 @@ pub enum Table {
     Quarantine,
     /// What a store on disk says of the others.
     Seal,
+    /// What was removed, and who died or left: it must not come back.
+    Gone,
+    /// Who told of which node.
+    Tellers,
 }
 
 /// Changes that are made together.
@@ -74,6 +79,12 @@ pub trait Store: Send {
     fn sync(&mut self) -> Result<(), StoreError>;
     /// What it takes where it is kept.
     fn bytes(&self) -> u64;
+    /// False where [`Store::tidy`] would make the next opening quicker.
+    fn is_tidy(&self) -> bool {
+        true
+    }
+    /// The same store, written anew and synced. After an error it is closed, and as whole as before.
+    fn tidy(self: Box<Self>) -> Result<Box<dyn Store>, StoreError>;
 }
 
 /// Key and record.
@@ -83,10 +94,26 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 pub type Damaged = (Vec<u8>, Fault);
 
 impl Table {
-    pub const ALL: [Table; 6] =
-        [Table::Catalog, Table::Peers, Table::Own, Table::Keys, Table::Quarantine, Table::Seal];
+    pub const ALL: [Table; 8] = [
+        Table::Catalog,
+        Table::Peers,
+        Table::Own,
+        Table::Keys,
+        Table::Quarantine,
+        Table::Seal,
+        Table::Gone,
+        Table::Tellers,
+    ];
     /// In the order in which the seal tells of them; new ones come last.
-    const SEALED: [Table; 5] = [Table::Catalog, Table::Peers, Table::Own, Table::Keys, Table::Quarantine];
+    const SEALED: [Table; 7] = [
+        Table::Catalog,
+        Table::Peers,
+        Table::Own,
+        Table::Keys,
+        Table::Quarantine,
+        Table::Gone,
+        Table::Tellers,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -96,12 +123,14 @@ impl Table {
             Table::Keys => "keys",
             Table::Quarantine => "quarantine",
             Table::Seal => "seal",
+            Table::Gone => "gone",
+            Table::Tellers => "tellers",
         }
     }
 
     /// Whether its records are good one by one, whatever became of others.
     fn bears_gaps(self) -> bool {
-        matches!(self, Table::Peers | Table::Own)
+        matches!(self, Table::Peers | Table::Own | Table::Gone | Table::Tellers)
     }
 }
 
@@ -181,6 +210,9 @@ impl std::fmt::Display for StoreError {
                 let remedy = match kind {
                     std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                         "make room on the disk"
+                    }
+                    std::io::ErrorKind::FileTooLarge => {
+                        "let its files become larger (LimitFSIZE= of the unit, ulimit -f)"
                     }
                     std::io::ErrorKind::ReadOnlyFilesystem => {
                         "mount it writable (ReadWritePaths= of the unit) or choose another directory"

@@ -18,6 +18,10 @@ pub enum Kind {
     Keys = 4,
     /// What a store on disk says of itself.
     Seal = 5,
+    /// Something that is gone, as JSON.
+    Gone = 6,
+    /// Who told of a node, as JSON.
+    Teller = 7,
 }
 
 /// Why a record cannot be used.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::*;
 
 mod damage;
+mod kills;
 
 fn settings(directory: &Path) -> DiskSettings {
     DiskSettings { directory: directory.join("store"), cache_bytes: 1 << 20, memtable_bytes: 8 << 20 }
@@ -121,6 +122,9 @@ impl Store for Slow {
     }
     fn bytes(&self) -> u64 {
         1
+    }
+    fn tidy(self: Box<Self>) -> Result<Box<dyn Store>, StoreError> {
+        Ok(self)
     }
 }
 

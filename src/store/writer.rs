@@ -151,6 +151,7 @@ impl Thread {
                 // Nobody may be waiting any more.
                 let _ = answer.try_send(outcome.clone());
             }
+            self.tidy();
         }
         if self.unsynced_since.is_some() {
             let outcome = self.sync_now();
@@ -212,6 +213,18 @@ impl Thread {
         self.shared.status.syncs.fetch_add(1, Relaxed);
         self.shared.status.bytes.store(store.bytes(), Relaxed);
         Ok(())
+    }
+
+    /// Writes the store anew where it is time to, when nobody waits for an answer.
+    fn tidy(&mut self) {
+        let Some(store) = self.store.take_if(|store| !store.is_tidy()) else { return };
+        match store.tidy() {
+            Ok(store) => {
+                self.shared.status.bytes.store(store.bytes(), Relaxed);
+                self.store = Some(store);
+            }
+            Err(error) => self.note(&Err(error)),
+        }
     }
 
     /// A failed store is closed: what it holds in memory is not known to be on the disk.

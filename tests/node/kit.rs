@@ -358,10 +358,15 @@ pub fn publish(topic: &str, payload: Value) -> Value {
 
 /// The binary with nothing of the environment but what any program needs.
 pub fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mpreg"));
+    let mut command = Command::new(other_binary().unwrap_or(env!("CARGO_BIN_EXE_mpreg").into()));
     let path = std::env::var("PATH").unwrap_or_default();
     command.args(args).env_clear().env("PATH", path);
     command
+}
+
+/// Another build of the program than that of the tests, for what is measured: an optimised one.
+pub fn other_binary() -> Option<PathBuf> {
+    std::env::var_os("MPREG_TEST_BINARY").map(PathBuf::from)
 }
 
 /// Runs a node that is expected to end by itself.

@@ -12,6 +12,7 @@ mod monitoring;
 mod peering;
 mod pubsub;
 mod restart;
+mod restart_time;
 mod rpc;
 mod signals;
 mod start;

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::kit::*;
+use super::restart_time::{Foreign, entry, wall};
 
 pub fn keeping(store: &Path, port: u16, peers: &[&Node], more: &str) -> String {
     let urls: Vec<String> = peers.iter().map(|node| node.url()).collect();
@@ -77,6 +78,44 @@ fn what_was_known_is_known_at_once_and_what_is_gone_stays_gone() {
     });
     again.logged_text("restored ");
     again.stop();
+}
+
+/// Somebody has missed a removal, and tells of what was removed after this node was killed and started again. It is
+/// refused; a node that never knew of the removal takes it.
+#[test]
+fn what_was_removed_is_not_taken_from_one_who_has_missed_it() {
+    let (remembers, knows_nothing) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (holder, late) = ("ws://127.0.0.1:1", "ws://127.0.0.1:2");
+    let identity = json!({"name": "t.gone", "function_id": "t.gone", "version": "1.0.0"});
+    let function = entry(holder, json!({"identity": identity}));
+    let node = Node::start(&keeping(remembers.path(), 0, &[], ""));
+    run(async |_| {
+        let mut foreign = Foreign::join(&node, holder).await;
+        foreign.say(holder, json!({"nodes": [entry(holder, json!({}))], "functions": [function]})).await;
+        stored(&node, "t.gone").await;
+        let key = json!({"cluster_id": "c", "node_id": holder, "identity": identity, "resources": []});
+        foreign.say(holder, json!({"sent_at": wall(), "function_removals": [key]})).await;
+        eventually("it is gone", async || !known(&node).await.contains("t.gone")).await;
+        let before = syncs(&node);
+        eventually("two more syncs", async || syncs(&node) >= before + 2).await;
+    });
+    kill(node);
+    for (place, is_taken) in [(&remembers, false), (&knows_nothing, true)] {
+        let again = Node::start(&keeping(place.path(), 0, &[], "[log]\nlevel = \"debug\"\n"));
+        run(async |_| {
+            let mut foreign = Foreign::join(&again, late).await;
+            foreign.say(holder, json!({"functions": [function]})).await;
+            // Said after it, and so seen after it.
+            let later = json!({"name": "t.later", "function_id": "t.later", "version": "1.0.0"});
+            foreign.say(late, json!({"functions": [entry(late, json!({"identity": later}))]})).await;
+            eventually("what was said later", async || known(&again).await.contains("t.later")).await;
+            assert_eq!(known(&again).await.contains("t.gone"), is_taken);
+        });
+        if !is_taken {
+            again.logged_text("reason=entry_stale");
+        }
+        again.stop();
+    }
 }
 
 #[test]

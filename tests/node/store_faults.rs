@@ -150,6 +150,25 @@ fn a_full_disk_at_start_is_refused_with_its_remedy() {
     );
 }
 
+/// A file that may not become larger ends no process: it is said with the key that helps.
+#[test]
+fn a_limit_on_the_size_of_files_is_told_with_its_remedy() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let file = write_config(place.path(), &keeping(&store, 0, &[], ""));
+    let node = program(&["server", "start-config", &file.display().to_string()]);
+    let refusal = Command::new("prlimit")
+        .arg("--fsize=2000000")
+        .arg(node.get_program())
+        .args(node.get_args())
+        .env("MPREG__NODE__STATE_DIR", place.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refusal.stderr).into_owned();
+    assert!(told.contains("persistence.dir") && told.contains("LimitFSIZE="), "{told}");
+    assert_eq!(refusal.status.code(), Some(REFUSED), "{told}");
+}
+
 #[test]
 fn a_lost_end_of_the_journal_is_told_and_what_went_with_it() {
     let place = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ mod joining;
 mod kin;
 mod large;
 mod messages;
+mod restarts;
 
 use forms::Shape;
 use world::World;

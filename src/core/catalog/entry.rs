@@ -281,7 +281,7 @@ pub struct NodeKey {
 }
 
 /// Names one subscription; on the wire a removal has only the last part.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TopicKey {
     pub cluster_id: Text,
     pub node_id: Text,

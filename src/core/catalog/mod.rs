@@ -10,6 +10,7 @@
 mod bindings;
 mod delta;
 mod entry;
+mod graves;
 mod identity;
 mod lease;
 mod lookup;
@@ -22,8 +23,10 @@ use std::sync::Arc;
 
 pub use delta::*;
 pub use entry::*;
+pub use graves::Graves;
 pub use identity::*;
 pub use lease::{Entry, Leased};
+pub use table::Buried;
 
 use super::reason::Reason;
 use bindings::Bindings;
@@ -93,6 +96,21 @@ impl Catalog {
         self.apply_within(origin, delta, now, self.entries_per_cluster_max)
     }
 
+    /// Applies what was known before this node was started, as [`Catalog::apply`] does. It is served here, and told to
+    /// nobody until somebody says it again: while the node was down, it may have been unsaid.
+    pub fn restore(&mut self, own: &str, delta: Delta, now: f64) -> Applied {
+        let applied = self.apply(delta, now);
+        macro_rules! doubt {
+            ($($list:ident)*) => { $(
+                if !applied.changed.$list.is_empty() {
+                    Arc::make_mut(&mut self.$list).doubt_all_but(own);
+                }
+            )* };
+        }
+        doubt!(functions topics queues services caches cache_profiles nodes);
+        applied
+    }
+
     /// Applies what the node `own`, which is this one, says of itself: no limit counts, so that others cannot crowd
     /// it out.
     pub fn apply_own(&mut self, own: &str, delta: Delta, now: f64) -> Applied {
@@ -153,19 +171,29 @@ impl Catalog {
 
     /// The live entries for which `wanted` holds, given their cluster and node, as one delta.
     pub fn excerpt(&self, wanted: impl Fn(&str, &str) -> bool) -> Delta {
-        fn part<E: Entry>(table: &Table<E>, wanted: impl Fn(&str, &str) -> bool) -> Vec<Arc<E>> {
-            table.iter().filter(|e| wanted(e.cluster_id(), e.node_id())).cloned().collect()
+        macro_rules! part {
+            ($($list:ident)*) => { Delta {
+                $($list: part(self.$list.iter(), &wanted),)*
+                ..Delta::default()
+            } };
         }
-        Delta {
-            functions: part(&self.functions, &wanted),
-            topics: part(&self.topics, &wanted),
-            queues: part(&self.queues, &wanted),
-            services: part(&self.services, &wanted),
-            caches: part(&self.caches, &wanted),
-            cache_profiles: part(&self.cache_profiles, &wanted),
-            nodes: part(&self.nodes, &wanted),
-            ..Delta::default()
+        part!(functions topics queues services caches cache_profiles nodes)
+    }
+
+    /// The same without what is known from before the start alone: what others may be told.
+    pub fn confirmed(&self, wanted: impl Fn(&str, &str) -> bool) -> Delta {
+        macro_rules! part {
+            ($($list:ident)*) => { Delta {
+                $($list: part(self.$list.confirmed(), &wanted),)*
+                ..Delta::default()
+            } };
         }
+        part!(functions topics queues services caches cache_profiles nodes)
+    }
+
+    /// Whether the entry of a node is not known from before the start alone.
+    pub fn is_confirmed(&self, node: &NodeKey) -> bool {
+        self.nodes.is_confirmed(node)
     }
 
     /// The live entries of these nodes of a cluster, as one delta.
@@ -264,7 +292,7 @@ impl Catalog {
         self.nodes.len()
     }
 
-    /// Grows when a node comes or goes, or its scope changes, and not when it is only renewed.
+    /// Grows when a node comes, goes or is confirmed, or its scope changes, and not when it is only renewed.
     pub fn listing_of_nodes(&self) -> u64 {
         self.nodes.listing()
     }
@@ -408,6 +436,13 @@ impl Room<'_> {
             }
         }
     }
+}
+
+fn part<'a, E: Entry + 'a>(
+    entries: impl Iterator<Item = &'a Arc<E>>,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Vec<Arc<E>> {
+    entries.filter(|e| wanted(e.cluster_id(), e.node_id())).cloned().collect()
 }
 
 fn take<E: Entry>(

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Text;
 use super::lease::Entry;
 use crate::core::reason::Reason;
@@ -20,6 +22,8 @@ pub(super) struct Table<E: Entry> {
     ends: BTreeSet<(Moment, Arc<E::Key>)>,
     /// Announcements older than this are of something that was removed.
     graves: BTreeMap<Arc<E::Key>, Grave>,
+    /// Keys of entries that are known from a former life alone.
+    unconfirmed: BTreeSet<Arc<E::Key>>,
     grave_ends: BTreeSet<(Moment, Arc<E::Key>)>,
     version: u64,
     listing: u64,
@@ -29,6 +33,15 @@ pub(super) struct Table<E: Entry> {
 struct Grave {
     older_than: f64,
     until: Moment,
+}
+
+/// That something was removed: for a while nothing older of it is taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Buried<K> {
+    pub key: Arc<K>,
+    /// What was announced before this is refused; wall clock, as `until`.
+    pub older_than: f64,
+    pub until: f64,
 }
 
 /// Wall time that has an order.
@@ -51,6 +64,7 @@ impl<E: Entry> Default for Table<E> {
             holders: BTreeMap::new(),
             ends: BTreeSet::new(),
             graves: BTreeMap::new(),
+            unconfirmed: BTreeSet::new(),
             grave_ends: BTreeSet::new(),
             version: 0,
             listing: 0,
@@ -81,13 +95,30 @@ impl<E: Entry> Table<E> {
         self.version
     }
 
-    /// Grows when a key comes or goes, or an entry goes further or less far than before.
+    /// Grows when a key comes, goes or is confirmed, or an entry goes further or less far than before.
     pub fn listing(&self) -> u64 {
         self.listing
     }
 
     pub fn len(&self) -> usize {
         self.live.len()
+    }
+
+    /// Everything that is not held by `own` was known in a former life, and nobody has said it in this one.
+    pub fn doubt_all_but(&mut self, own: &str) {
+        let others = self.live.iter().filter(|(_, entry)| **entry.node_id() != *own);
+        self.unconfirmed = others.map(|(key, _)| key.clone()).collect();
+        self.listing += 1;
+    }
+
+    /// The entries that somebody has said since this node was started.
+    pub fn confirmed(&self) -> impl Iterator<Item = &Arc<E>> {
+        let all = self.live.iter();
+        all.filter(|(key, _)| self.unconfirmed.is_empty() || !self.unconfirmed.contains(*key)).map(|(_, e)| e)
+    }
+
+    pub fn is_confirmed(&self, key: &E::Key) -> bool {
+        !self.unconfirmed.contains(key)
     }
 
     /// Wall time at which the first lease ends.
@@ -103,7 +134,7 @@ impl<E: Entry> Table<E> {
         if let Some(known) = self.live.get(key) {
             let newer = entry.advertised_at() > known.advertised_at()
                 || entry.advertised_at() == known.advertised_at()
-                    && entry.ttl_seconds() > known.ttl_seconds();
+                    && (entry.ttl_seconds() > known.ttl_seconds() || !self.is_confirmed(key));
             return if newer { Ok(false) } else { Err(Reason::EntryStale) };
         }
         match self.graves.get(key) {
@@ -118,6 +149,7 @@ impl<E: Entry> Table<E> {
         if let Some(grave) = self.graves.remove(&key) {
             self.grave_ends.remove(&(grave.until, key.clone()));
         }
+        self.listing += u64::from(self.unconfirmed.remove(&key));
         if let Some(old) = self.live.get_mut(&key) {
             let end = Moment(old.ends_at());
             if end.0 != entry.ends_at() {
@@ -167,6 +199,7 @@ impl<E: Entry> Table<E> {
 
     fn take(&mut self, key: &Arc<E::Key>) -> Option<Arc<E>> {
         let entry = self.live.remove(key)?;
+        self.unconfirmed.remove(key);
         if let Some(keys) = self.holders.get_mut(entry.node_id()) {
             keys.remove(key);
             if keys.is_empty() {
@@ -179,9 +212,29 @@ impl<E: Entry> Table<E> {
         Some(entry)
     }
 
+    /// What was removed and may still come back, by key.
+    pub fn graves(&self, now: f64) -> impl Iterator<Item = Buried<E::Key>> {
+        let graves = self.graves.iter().filter(move |(_, grave)| grave.until.0 > now);
+        graves.map(|(key, Grave { older_than, until })| Buried {
+            key: key.clone(),
+            older_than: *older_than,
+            until: until.0,
+        })
+    }
+
+    /// Takes over a grave of a former life. However the clock was set since, it lasts no longer than a new one.
+    pub fn restore_grave(&mut self, buried: Buried<E::Key>, now: f64) {
+        let until = buried.until.min(now + GRAVE_SECONDS);
+        if until > now && !self.live.contains_key(&buried.key) {
+            self.dig(buried.key, buried.older_than.min(now + GRAVE_SECONDS), Moment(until));
+        }
+    }
+
     fn bury(&mut self, key: Arc<E::Key>, older_than: f64, now: f64) {
-        let until = Moment(now + GRAVE_SECONDS);
-        let older_than = older_than.min(now + GRAVE_SECONDS);
+        self.dig(key, older_than.min(now + GRAVE_SECONDS), Moment(now + GRAVE_SECONDS));
+    }
+
+    fn dig(&mut self, key: Arc<E::Key>, older_than: f64, until: Moment) {
         if let Some(old) = self.graves.insert(key.clone(), Grave { older_than, until }) {
             self.grave_ends.remove(&(old.until, key.clone()));
         }

@@ -165,7 +165,7 @@ impl Fabric {
             self.say(mine, "", true, &to, now, out);
         }
         self.introduce_routes(&cluster, &to, now, out);
-        let mut others = self.catalog.excerpt(|_, node| *node != *own);
+        let mut others = self.catalog.confirmed(|_, node| *node != *own);
         others.drop_local();
         if !others.is_empty() {
             let (label, passed_on) = if cluster == own_cluster { ("snapshot:", false) } else { ("", true) };
@@ -178,7 +178,7 @@ impl Fabric {
         let to = [Listener { node: "".into(), cluster: self.cluster_id().clone(), link, lively: false }];
         let own = &self.own.membership;
         let is_kin = |node: &str| *node == *own.node_id || self.kin.roster.contains(node);
-        let mut others = self.catalog.excerpt(|c, node| *c != *own.cluster_id || !is_kin(node));
+        let mut others = self.catalog.confirmed(|c, node| *c != *own.cluster_id || !is_kin(node));
         others.drop_local();
         if !others.is_empty() {
             self.say(others, "snapshot:", false, &to, now, out);

@@ -661,10 +661,11 @@ impl Fabric {
         };
         let (mut nodes, mut sum) = (Vec::new(), 0u64);
         for node in self.catalog.nodes().filter(is_other) {
-            nodes.push(node.key());
-            if node.scope != Scope::Local {
+            let key = node.key();
+            if node.scope != Scope::Local && self.catalog.is_confirmed(&key) {
                 sum = sum.wrapping_add(mix(hash(&node.node_id) ^ mix(hash(&node.cluster_id))));
             }
+            nodes.push(key);
         }
         self.kin.others = Others { of, nodes, sum };
     }

@@ -51,7 +51,7 @@ use gossip::Announcer;
 use kin::Kin;
 pub use onward::Chosen;
 use publish::Publications;
-pub use restore::Restored;
+pub use restore::{Dead, Gone, Left, Restored, Teller};
 pub use trace::{Decision, Trace, TracedRoute};
 
 /// What a node is among others, and its limits.

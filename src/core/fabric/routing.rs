@@ -292,7 +292,7 @@ impl Fabric {
                 self.say_one(kind, &payload, "", true, to, now, out);
             }
             if let Some(destination) = news.filter(|_| self.is_foreign(cluster)) {
-                let mut known = self.catalog.excerpt(|of, _| *of == *destination);
+                let mut known = self.catalog.confirmed(|of, _| *of == *destination);
                 known.drop_local();
                 self.say(known, "", true, to, now, out);
             }

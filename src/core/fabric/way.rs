@@ -94,6 +94,13 @@ impl Tellers {
         }
     }
 
+    /// Cluster, node, and who told of it.
+    pub fn all(&self) -> impl Iterator<Item = (&Text, &Text, &Text)> {
+        self.peers
+            .iter()
+            .flat_map(|(cluster, nodes)| nodes.iter().map(move |(node, peer)| (cluster, node, peer)))
+    }
+
     /// Forgets nodes for which `is_known` does not hold.
     pub fn retain(&mut self, is_known: impl Fn(&Text, &Text) -> bool) {
         self.peers.retain(|cluster, nodes| {

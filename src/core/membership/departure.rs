@@ -26,7 +26,13 @@ impl Departures {
     }
 
     pub fn add(&mut self, node: Text, instance: Text, now: Now) {
-        if self.grace.is_zero() {
+        self.add_until(node, instance, now.mono + self.grace, now);
+    }
+
+    /// As [`Departures::add`] for the rest of a grace that began in a former life; never longer than a new one.
+    pub fn add_until(&mut self, node: Text, instance: Text, until: Duration, now: Now) {
+        let until = until.min(now.mono + self.grace);
+        if until <= now.mono {
             return;
         }
         self.expire(now);
@@ -35,7 +41,7 @@ impl Departures {
         {
             self.records.remove(&first);
         }
-        self.records.insert(node, Record { instance, until: now.mono + self.grace });
+        self.records.insert(node, Record { instance, until });
     }
 
     /// True while the departed instance is kept out. A question for another instance ends the record: the node lives
@@ -49,6 +55,11 @@ impl Departures {
             return false;
         }
         true
+    }
+
+    /// Who is kept out: node, instance, and until when.
+    pub fn all(&self) -> impl Iterator<Item = (&Text, &Text, Duration)> {
+        self.records.iter().map(|(node, record)| (node, &record.instance, record.until))
     }
 
     pub fn expire(&mut self, now: Now) {

@@ -470,6 +470,16 @@ impl Membership {
         self.departures.holds(node, None, now)
     }
 
+    /// The departed that are kept out: node, instance, and until when.
+    pub fn departed(&self) -> impl Iterator<Item = (&Text, &Text, Duration)> {
+        self.departures.all()
+    }
+
+    /// Keeps out an instance that left in a former life, for the rest of its grace.
+    pub fn remember_departure(&mut self, node: Text, instance: Text, until: Duration, now: Now) {
+        self.departures.add_until(node, instance, until, now);
+    }
+
     /// Load of a node for the choice among several (client.md 4.3): unknown nodes count 1000.
     pub fn load_score(&self, node: &str, now: Now) -> f64 {
         self.peers.get(node).map_or(UNKNOWN_LOAD, |p| p.load_score(&self.own, now))

@@ -99,6 +99,20 @@ impl Roster {
         self.dead.get(node).map(|d| d.version)
     }
 
+    /// The members that were found dead or have left, each with its version and until when that is remembered.
+    pub fn deaths(&self) -> impl Iterator<Item = (&Text, u64, Duration)> {
+        self.dead.iter().map(|(node, dead)| (node, dead.version, dead.until))
+    }
+
+    /// Takes over from a former life that a node was found dead, for as long as that is still to be remembered.
+    pub fn remember_death(&mut self, node: &Text, version: u64, until: Duration, now: Duration) {
+        let until = until.min(now + DEAD_FOR);
+        if now < until && *node != self.own && !self.contains(node) {
+            self.make_room();
+            self.dead.insert(node.clone(), Dead { version, until });
+        }
+    }
+
     /// The version of a living member.
     pub fn version(&self, node: &str) -> Option<u64> {
         self.members.get(node).map(|m| m.version)
@@ -130,12 +144,16 @@ impl Roster {
     pub fn bury(&mut self, node: &Text, version: u64, now: Duration) {
         let version = self.members.get(node).map_or(version, |m| m.version.max(version));
         self.forget(node);
+        self.make_room();
+        self.dead.insert(node.clone(), Dead { version, until: now + DEAD_FOR });
+    }
+
+    fn make_room(&mut self) {
         if self.dead.len() >= DEAD_MAX
             && let Some(first) = self.dead.iter().min_by_key(|(_, d)| d.until).map(|(n, _)| n.clone())
         {
             self.dead.remove(&first);
         }
-        self.dead.insert(node.clone(), Dead { version, until: now + DEAD_FOR });
     }
 
     /// A node is not of this program any more.
