@@ -126,10 +126,27 @@ fn connections_are_limited() {
     let node = Node::start("[listen]\nmax_connections = 2\n");
     run(async |_| {
         let (one, mut two) = (node.wire().await, node.wire().await);
-        assert!(dial(&node.url(), &DialSettings::default()).await.is_err());
+        let refused = dial(&node.url(), &DialSettings::default()).await.unwrap_err().to_string();
+        assert!(refused.contains("503") && refused.contains("listen.max_connections"), "{refused}");
         let line = node.logged_text("reason=connections_limit");
         assert!(line.contains("listen.max_connections"), "{line}");
         assert_eq!(two.call("echo", json!([1])).await["r"]["c"], 1);
+        one.leave().await;
+        eventually("room", async || dial(&node.url(), &DialSettings::default()).await.is_ok()).await;
+    });
+}
+
+/// More than are answered at a time, and none of them asks anything.
+#[test]
+fn a_stampede_at_a_full_node_is_counted_and_hurts_nobody() {
+    let node = Node::start("[listen]\nmax_connections = 1\n[monitoring]\nenabled = true\n");
+    run(async |_| {
+        let mut one = node.wire().await;
+        let connect = || std::net::TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+        let crowd: Vec<_> = (0..200).map(|_| connect()).collect();
+        node.refused_times("connections_limit", 200).await;
+        assert_eq!(one.call("echo", json!([1])).await["r"]["c"], 1);
+        drop(crowd);
         one.leave().await;
         eventually("room", async || dial(&node.url(), &DialSettings::default()).await.is_ok()).await;
     });

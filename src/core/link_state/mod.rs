@@ -235,6 +235,11 @@ impl LinkState {
         self.database.stored()
     }
 
+    /// The own updates that are told now, for who has not heard them.
+    pub fn said(&self) -> impl Iterator<Item = &LinkStateUpdate> {
+        self.announcer.said()
+    }
+
     /// Forgets what was not renewed in time, and nothing else; the number of stored updates that went.
     pub fn expire(&mut self, now: Now) -> usize {
         let gone = self.database.expire(now);
