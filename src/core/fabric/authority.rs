@@ -100,11 +100,19 @@ impl Fabric {
     pub(super) fn may_speak(&self, speaker: &str, cluster: &str) -> Result<(), Reason> {
         let routed = self.is_foreign(speaker)
             && *speaker != *cluster
-            && self.routes.table().is_routed_by(speaker, cluster);
+            && self.leads_to(speaker, cluster, || self.link_state.reaches(cluster));
         let verdict = self.federation.may_speak(speaker, cluster, routed);
         // What lies behind a neighbour may come to be routed.
         let unrouted = verdict == Err(Reason::NotEntitled) && self.is_foreign(cluster);
         if unrouted { Err(Reason::EntryUnrouted) } else { verdict }
+    }
+
+    /// Whether a neighbour leads to a cluster: it has announced a route there that was accepted. Where nobody has, link
+    /// state may say so instead, of what route policy would let in.
+    pub(super) fn leads_to(&self, neighbour: &str, cluster: &str, by_links: impl FnOnce() -> bool) -> bool {
+        let routes = self.routes.table();
+        routes.is_routed_by(neighbour, cluster)
+            || routes.best(cluster).is_none() && self.routes.may_lead(neighbour, cluster) && by_links()
     }
 
     /// Whether a message that nodes of `speaker` hand on may be of `source`. While ways change, a message may come over a

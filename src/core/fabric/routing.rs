@@ -115,10 +115,10 @@ impl Fabric {
         if cluster != *own && cluster != *origin {
             let may_speak = if self.membership.connected_of(origin).next().is_some() {
                 Err(Reason::LinkStateNotFromOrigin)
-            } else if origin != own && !self.routes.table().is_routed_by(&cluster, origin) {
-                Err(Reason::LinkStateUnrouted)
-            } else {
+            } else if origin == own || self.leads_to(&cluster, origin, || self.link_state.names(origin)) {
                 Ok(())
+            } else {
+                Err(Reason::LinkStateUnrouted)
             };
             if let Err(reason) = may_speak {
                 // The same message may come from somebody who is entitled.

@@ -280,6 +280,11 @@ impl LinkState {
         self.graph().reaches(cluster)
     }
 
+    /// Whether somebody tells of a link to `cluster`.
+    pub fn names(&self, cluster: &str) -> bool {
+        self.database.names(cluster)
+    }
+
     /// The clusters that a usable link leads to from `cluster`, by name.
     pub fn neighbours_of(&self, cluster: &str) -> Vec<Text> {
         self.graph().neighbours_of(cluster)
