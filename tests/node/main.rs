@@ -15,6 +15,7 @@ mod restart;
 mod rpc;
 mod signals;
 mod start;
+mod strangers;
 mod store_faults;
 mod supervised;
 mod tenants;

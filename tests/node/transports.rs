@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mpreg::drive::dial::{DialSettings, dial};
 use mpreg::drive::tls::{TlsSettings, TlsTrust};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -32,8 +32,21 @@ impl Authority {
     }
 
     pub fn issue(&self, folder: &Path, name: &str, usage: ExtendedKeyUsagePurpose) -> (PathBuf, PathBuf) {
+        self.issue_with(folder, name, usage, &[])
+    }
+
+    /// The same with names of nodes or clusters.
+    pub fn issue_with(
+        &self,
+        folder: &Path,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        uris: &[&str],
+    ) -> (PathBuf, PathBuf) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
+        let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
