@@ -49,7 +49,8 @@ impl Stranger {
     /// Announces itself and a function.
     async fn offer(&mut self, function: &str) {
         let at = wall();
-        let common = json!({"node_id": self.id, "cluster_id": self.cluster, "advertised_at": at, "ttl_seconds": 60.0});
+        let common =
+            json!({"node_id": self.id, "cluster_id": self.cluster, "advertised_at": at, "ttl_seconds": 60.0});
         let mut offered = common.clone();
         offered["identity"] = json!({"name": function, "function_id": function, "version": "1.0.0"});
         let delta =
@@ -123,8 +124,11 @@ fn each_kind_of_bad_route_has_its_reason_and_the_link_lives() {
             node.refused_times(reason, 1).await;
         }
         // A key that comes along with the message proves nothing.
-        e.gossip("route_advertisement", route(&["e"], json!({"signature": "00".repeat(64), "public_key": key})))
-            .await;
+        e.gossip(
+            "route_advertisement",
+            route(&["e"], json!({"signature": "00".repeat(64), "public_key": key})),
+        )
+        .await;
         node.refused_times("route_key_unknown", 1).await;
         assert_eq!(d.greet().await["r"], "STATUS", "the link lives");
     });
@@ -191,7 +195,8 @@ fn what_is_over_looping_or_said_twice_has_its_reason_and_the_link_lives() {
         .await;
         let looping = json!({"kind": "rpc-request", "request_id": "r", "command": "far.f", "args": [],
             "reply_to": d.id, "target_cluster": "e"});
-        let headers = json!({"correlation_id": "r", "source_cluster": "d", "routing_path": [node.url(), d.id]});
+        let headers =
+            json!({"correlation_id": "r", "source_cluster": "d", "routing_path": [node.url(), d.id]});
         let message = json!({"message_id": "r", "topic": "mpreg.rpc.execute.far.f", "message_type": "rpc",
             "payload": looping, "headers": headers});
         d.wire.send(json!({"role": "fabric-message", "payload": message})).await;
@@ -212,7 +217,8 @@ fn a_certificate_speaks_for_its_node_and_cluster_and_no_other() {
          allowed_clusters = [\"d\", \"e\"]\n{TLS}{endpoint}"
     );
     let node = Node::start_in(folder, &text);
-    let issue = |name: &str, uri: &str| trust(&place, Some(authority.issue_with(&place, name, ClientAuth, &[uri])));
+    let issue =
+        |name: &str, uri: &str| trust(&place, Some(authority.issue_with(&place, name, ClientAuth, &[uri])));
     let of_node = issue("node", "mpreg://d/ws://127.0.0.1:1");
     let of_cluster = issue("cluster", "mpreg://e");
     let wss = node.endpoint("wss");
@@ -263,7 +269,8 @@ fn a_flood_of_gossip_slows_nobody_else() {
                     let at = wall();
                     let node =
                         json!({"node_id": d.id, "cluster_id": "d", "advertised_at": at, "ttl_seconds": 60.0});
-                    d.gossip("catalog_update", json!({"cluster_id": "d", "sent_at": at, "nodes": [node]})).await;
+                    d.gossip("catalog_update", json!({"cluster_id": "d", "sent_at": at, "nodes": [node]}))
+                        .await;
                 }
             });
         });
@@ -278,7 +285,8 @@ fn a_flood_of_gossip_slows_nobody_else() {
         // News of an honest peer comes through at once as well.
         let third = node(&format!("[peers]\nstatic = [\"{}\"]\n{}", second.url(), function("v.given", "")));
         let begun = Instant::now();
-        eventually("news in the flood", async || client.call("v.given", json!([1])).await["error"].is_null()).await;
+        eventually("news in the flood", async || client.call("v.given", json!([1])).await["error"].is_null())
+            .await;
         println!("slowest call {slowest:?}, news after {:?}", begun.elapsed());
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         assert!(!flood.is_finished(), "the flooding link lives");
@@ -293,7 +301,8 @@ fn who_only_dials_is_called_over_its_link_by_all_and_after_a_new_one() {
     let far = node(&format!("[peers]\nstatic = [\"{}\"]\n", hub.url()));
     run(async |_| {
         for _ in 0..2 {
-            let mut edge = Stranger::dial(&hub.url(), "c", "ws://127.0.0.1:1", &DialSettings::default()).await;
+            let mut edge =
+                Stranger::dial(&hub.url(), "c", "ws://127.0.0.1:1", &DialSettings::default()).await;
             assert_eq!(edge.greet().await["r"], "STATUS");
             edge.offer("edge.f").await;
             for node in [&hub, &far] {
@@ -326,7 +335,8 @@ fn an_edge_behind_a_wall_is_called_by_its_cluster_and_after_its_hub_started_agai
     run(async |_| {
         let is_called = async |node: &Node| {
             let mut client = node.wire().await;
-            eventually("the edge", async || client.call("edge.add", json!([1, 2])).await["r"]["c"] == 3).await;
+            eventually("the edge", async || client.call("edge.add", json!([1, 2])).await["r"]["c"] == 3)
+                .await;
         };
         is_called(&hub).await;
         is_called(&far).await;

@@ -137,8 +137,7 @@ impl Latency {
         let Some(shortest) = shortest else { return };
         let measured_ms = (shortest.as_secs_f64() * 1000.0 / 2.0 * LATENCY_PARTS).round() / LATENCY_PARTS;
         let difference = (measured_ms - self.in_use_ms).abs();
-        let is_worth_it =
-            difference >= LATENCY_STEP_MS && difference > self.in_use_ms * LATENCY_STEP_SHARE;
+        let is_worth_it = difference >= LATENCY_STEP_MS && difference > self.in_use_ms * LATENCY_STEP_SHARE;
         if !self.is_known || is_worth_it {
             (self.is_known, self.in_use_ms) = (true, measured_ms);
         }
