@@ -22,7 +22,8 @@ fn link_of(cluster: &str, allowed: &[&str], peers: &[&Node], more: &str) -> Node
 }
 
 async fn until_known(wire: &mut Wire, fun: &str) {
-    eventually(fun, async || wire.call("rpc_list", json!([])).await["r"]["c"].to_string().contains(fun)).await;
+    eventually(fun, async || wire.call("rpc_list", json!([])).await["r"]["c"].to_string().contains(fun))
+        .await;
 }
 
 fn slow(n: &str) -> Value {
@@ -82,7 +83,8 @@ fn only_an_idempotent_call_runs_again_when_its_node_dies() {
         same.send(slow("again")).await;
         other.send(request("1", json!([command("c", "u.slow", json!(["once"]))]))).await;
         let begun = |node: &Node, what: &str| node.count_logged(&format!("slow {what} begins")) > 0;
-        eventually("both run", async || ["again", "once"].iter().all(|w| begun(&one, w) || begun(&two, w))).await;
+        eventually("both run", async || ["again", "once"].iter().all(|w| begun(&one, w) || begun(&two, w)))
+            .await;
         // They may run on different nodes: each node dies that runs one.
         let (first, second) = if begun(&one, "again") { (&one, &two) } else { (&two, &one) };
         let once_dies = begun(first, "once");

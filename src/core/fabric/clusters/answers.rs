@@ -121,3 +121,34 @@ fn a_cancellation_follows_its_call() {
     lone.message(1, "control", cancel, json!({}));
     assert!(lone.sent(2, "mpreg.rpc.cancel") && lone.sent(2, r#""reply_to":"ws://b:1""#));
 }
+
+#[test]
+fn one_peer_with_many_calls_leaves_room_for_others() {
+    let mut lone = Lone::with(|own| {
+        own.calls_max = 8;
+        own.bridging.federation.requests_per_minute_max = 0;
+    });
+    lone.meet(1, "ws://b:1", "c2");
+    lone.meet(2, "ws://d:1", "c4");
+    (0..20).for_each(|n| lone.request(1, &format!("b{n}"), "here", "ws://b:1", json!({})));
+    assert_eq!(lone.executions().len(), 6);
+    assert_eq!(lone.refused(Reason::PendingCallsLimit), 14);
+    lone.request(2, "d", "here", "ws://d:1", json!({}));
+    let (execution, _) = lone.executions()[0];
+    lone.tell(Event::CallDone { execution, outcome: Ok(raw("1")) });
+    assert!(lone.sent(2, "rpc-response"));
+    // Those that only pass through are bounded alike.
+    let to_d = |n: usize| {
+        json!({"kind": "rpc-request", "request_id": format!("p{n}"), "command": "far", "args": [], "kwargs": {},
+            "reply_to": "ws://b:1", "target_cluster": "c4", "target_node": "ws://d:1"})
+    };
+    lone.out.clear();
+    (0..20).for_each(|n| lone.message(1, "rpc", to_d(n), json!({"routing_path": ["ws://b:1"]})));
+    assert_eq!(lone.refused(Reason::PendingCallsLimit), 14);
+    // With the link they went over, all places come back.
+    lone.tell(Event::LinkClosed { link: LinkId(2) });
+    lone.meet(3, "ws://d:1", "c4");
+    lone.out.clear();
+    (20..40).for_each(|n| lone.message(1, "rpc", to_d(n), json!({"routing_path": ["ws://b:1"]})));
+    assert_eq!(lone.refused(Reason::PendingCallsLimit), 14);
+}
