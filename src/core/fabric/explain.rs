@@ -16,7 +16,7 @@ use super::*;
 use crate::core::catalog::Leased;
 use crate::core::discovery::is_builtin;
 use crate::core::pubsub::pattern::Pattern;
-use crate::core::rpc::select::{Demands, choose, deciding, unmet};
+use crate::core::rpc::select::{Demands, Field, choose, least_load, unmet};
 use crate::core::rpc::version::Constraint;
 use crate::wire::fabric::{RpcRequest, Str, empty_object};
 use shape::NODES_MAX;
@@ -351,13 +351,16 @@ impl Fabric {
             })
         };
         let winner = functions.iter().position(|f| is_chosen(f));
+        let reachable = functions.iter().filter(|f| self.reaches(&f.cluster_id, &f.node_id));
+        let candidates = reachable.map(|f| self.candidate(f, &loads));
+        let least = least_load(candidates, demands, self.cluster_id());
         let mut shown = Vec::new();
         for (n, entry) in functions.iter().enumerate() {
             let against = match winner {
                 Some(w) if w == n => None,
                 _ => {
                     let winner = winner.and_then(|w| functions.get(w));
-                    Some(self.against(entry, winner.map(|w| &**w), demands, &loads))
+                    Some(self.against(entry, winner.map(|w| &**w), demands, (&loads, least)))
                 }
             };
             let candidate = self.candidate(entry, &loads);
@@ -386,7 +389,7 @@ impl Fabric {
         entry: &FunctionEntry,
         winner: Option<&FunctionEntry>,
         demands: &Demands<'_>,
-        loads: &BTreeMap<Text, f64>,
+        (loads, least_load): (&BTreeMap<Text, f64>, f64),
     ) -> (&'static str, String) {
         let candidate = self.candidate(entry, loads);
         if let Some(demand) = unmet(&candidate, demands) {
@@ -405,7 +408,8 @@ impl Fabric {
         if winner.local && !candidate.local {
             return ("other_node", "this node serves it itself".to_owned());
         }
-        let rank = deciding(&winner, &candidate, demands, self.cluster_id());
+        let field = Field { demands, own_cluster: self.cluster_id(), least_load };
+        let rank = field.deciding(&winner, &candidate);
         let text = match rank.map(|r| r.word()) {
             Some("higher_load") => {
                 let silent = self.membership.peer(candidate.node).is_none();
