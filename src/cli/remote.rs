@@ -14,6 +14,7 @@ use smol::Executor;
 use super::output::{self, Failure, Outcome};
 use crate::{
     client::{self, CallOptions, Client, Options},
+    drive::reactor,
     drive::tls::{ClientAuth, TlsSettings, TlsTrust, TlsVersion},
 };
 
@@ -172,7 +173,7 @@ impl Remote {
             }
         }
         let executor = Arc::new(Executor::new());
-        smol::block_on(executor.run(async {
+        reactor::run(executor.run(async {
             let opening = Client::connect(&executor, &url, options);
             let client = output::waiting(&format!("connecting to {url}"), opening).await?;
             let result = talk(&client).await;

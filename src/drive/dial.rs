@@ -21,6 +21,7 @@ use smol::{Async, Timer, future};
 
 use super::link::{Link, LinkLimits, Protocol};
 use super::listen::bare_host;
+use super::reactor::Source;
 use super::resolve::Resolver;
 use super::stream::{ByteStream, prepare_socket};
 use super::tls::{ClientTls, TlsTrust};
@@ -106,7 +107,7 @@ pub(super) async fn connect_host(
     host: &str,
     port: u16,
     time_max: Duration,
-) -> Result<Async<TcpStream>, DialError> {
+) -> Result<Source<TcpStream>, DialError> {
     let deadline = Instant::now() + time_max;
     let unresolved = |error| DialError::Resolve { host: host.to_owned(), error };
     let mut addresses = resolver.addresses(host, port, time_max / 2).await.map_err(unresolved)?;
@@ -121,6 +122,7 @@ pub(super) async fn connect_host(
             Err(io::ErrorKind::TimedOut.into())
         };
         let connected = future::or(Async::<TcpStream>::connect(address), give_up).await;
+        let connected = connected.and_then(|socket| Source::new(socket.into_inner()?));
         match connected.and_then(|socket| prepare_socket(&socket).map(|()| socket)) {
             Ok(socket) => return Ok(socket),
             Err(error) => fault = DialError::Connect { address, error },
@@ -132,7 +134,7 @@ pub(super) async fn connect_host(
 /// The other end must show a certificate for `name`.
 pub(super) async fn start_tls(
     name: &str,
-    socket: Async<TcpStream>,
+    socket: Source<TcpStream>,
     tls: &ClientTls,
 ) -> Result<ByteStream, DialError> {
     let server_name = ServerName::try_from(name.to_owned())

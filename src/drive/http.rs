@@ -17,9 +17,11 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use smol::Timer;
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::{Async, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+use super::reactor::Source;
 
 pub type Request = hyper::Request<Incoming>;
 /// The length of a body is known, so HEAD tells it too.
@@ -55,7 +57,7 @@ impl Default for HttpTimes {
 
 /// Serves requests until the connection ends.
 pub async fn serve_http(
-    stream: Async<TcpStream>,
+    stream: Source<TcpStream>,
     times: HttpTimes,
     answer: impl Fn(&Request) -> Response,
 ) -> HttpEnd {
@@ -84,7 +86,7 @@ pub async fn serve_http(
 
 /// A socket that gives up when it takes no byte of an answer for too long.
 struct Patient {
-    stream: Async<TcpStream>,
+    stream: Source<TcpStream>,
     time_max: Duration,
     stalled: Option<Timer>,
 }
@@ -152,9 +154,9 @@ mod tests {
     fn ends(sent: &str, body_bytes: usize, reads: bool) -> (HttpEnd, String) {
         let times = HttpTimes { head_max: Duration::from_millis(30), write_max: Duration::from_millis(30) };
         smol::block_on(async {
-            let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
+            let listener = Source::new(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
             let mut client =
-                Async::<TcpStream>::connect(listener.get_ref().local_addr().unwrap()).await.unwrap();
+                smol::Async::<TcpStream>::connect(listener.get_ref().local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
             client.write_all(sent.as_bytes()).await.unwrap();
             let served = serve_http(stream, times, |_| Response::new("x".repeat(body_bytes)));

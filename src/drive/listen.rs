@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-use smol::{Async, Timer};
+use smol::Timer;
 
 use super::link::Protocol;
 use super::passed::Passed;
+use super::reactor::Source;
 use super::resolve::Resolver;
 use super::tls::TlsIdentity;
 
@@ -42,7 +43,7 @@ pub enum EndpointClass {
 /// A bound endpoint.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Async<TcpListener>,
+    socket: Source<TcpListener>,
     address: SocketAddr,
     settings: EndpointSettings,
     pauses: AtomicU64,
@@ -53,7 +54,7 @@ pub struct Listener {
 /// A connection before its handshake.
 #[derive(Debug)]
 pub struct Accepted {
-    pub stream: Async<TcpStream>,
+    pub stream: Source<TcpStream>,
     pub address: SocketAddr,
 }
 
@@ -100,7 +101,7 @@ impl Listener {
     fn new(socket: TcpListener, endpoint: &EndpointSettings) -> io::Result<Listener> {
         Ok(Listener {
             address: socket.local_addr()?,
-            socket: Async::new(socket)?,
+            socket: Source::new(socket)?,
             settings: endpoint.clone(),
             pauses: AtomicU64::new(0),
             starved: AtomicBool::new(false),

@@ -16,6 +16,7 @@ pub mod listen;
 pub mod log;
 mod outbox;
 pub mod passed;
+pub mod reactor;
 pub mod resolve;
 pub mod signals;
 mod stream;

@@ -12,14 +12,15 @@ use std::time::Duration;
 use futures_rustls::TlsStream;
 use futures_rustls::rustls::pki_types::CertificateDer;
 use rustix::net::sockopt;
-use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
+
+use super::reactor::Source;
 
 /// One connected socket. The TLS session is boxed because it is ten times the size of a socket and most links are
 /// plain.
 pub(super) enum ByteStream {
-    Plain(Async<TcpStream>),
-    Tls(Box<TlsStream<Async<TcpStream>>>),
+    Plain(Source<TcpStream>),
+    Tls(Box<TlsStream<Source<TcpStream>>>),
 }
 
 impl ByteStream {
@@ -112,7 +113,8 @@ impl AsyncWrite for ByteStream {
 
 /// What every socket gets before its first byte: small messages leave at once, and a peer that vanished without a
 /// word is noticed by the kernel. The three times are those of the reference's clients (client.md 1.3).
-pub(super) fn prepare_socket(socket: &Async<TcpStream>) -> io::Result<()> {
+pub(super) fn prepare_socket(socket: &Source<TcpStream>) -> io::Result<()> {
+    let socket = socket.get_ref();
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;

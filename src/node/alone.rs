@@ -1,8 +1,8 @@
 //! Requests of one command that runs on another node: the bulk of what crosses a cluster, kept without a task.
 //!
 //! Such a request is sent on by the task that read it and answered by whoever hears the answer: what waits is its frame.
-//! The frame is read again for the answer, so that `core::rpc::run` decides here as for every other request. Where another
-//! node has to be tried the request becomes a future as the others are.
+//! A plain result is answered as it comes; for any other outcome the frame is read again, so that `core::rpc::run` decides
+//! here as for every other request. Where another node has to be tried the request becomes a future as the others are.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::outlet::{Outlet, UnderWay};
 use super::request;
 use crate::core::error::{CallError, TIMED_OUT};
 use crate::core::fabric::{Chosen, Event};
-use crate::core::rpc::run::{Next, Ready, Run, Step};
+use crate::core::rpc::run::{Lone, Next, Ready, Run, Step};
 use crate::core::rpc::select::Demands;
 use crate::core::time::Now;
 use crate::wire::client::{Message, RpcRequest, read};
@@ -27,6 +27,7 @@ pub struct Alone {
     outlet: Arc<Outlet>,
     origin: Arc<Origin>,
     frame: Bytes,
+    lone: Option<Lone>,
     started: Now,
     chosen: Chosen,
     _places: Places,
@@ -50,7 +51,8 @@ pub fn send_on(
     let [command] = request.commands.as_slice() else { return None };
     let functions = hub.functions();
     // A worker here may serve it: that is found out where it then runs, once.
-    if functions.has(&command.fun) || functions.is_forced_local(command, hub.cluster_id()) {
+    if functions.may_serve(command, hub.cluster_id()) || functions.is_forced_local(command, hub.cluster_id())
+    {
         return None;
     }
     let (mut run, step) = Run::start(request, hub.rpc_limits(), now);
@@ -80,6 +82,7 @@ pub fn send_on(
         outlet: connection.outlet.clone(),
         origin: connection.origin.clone(),
         frame: frame.clone(),
+        lone: Lone::of(request, hub.rpc_limits()),
         started: now,
         chosen: chosen.clone(),
         _places: places,
@@ -111,6 +114,16 @@ impl Hub {
                 return self.try_again(alone, error);
             }
             outcome => outcome.map(Json::from),
+        };
+        let outcome = match (outcome, &alone.lone) {
+            (Ok(result), Some(lone)) => {
+                let mut out = Vec::with_capacity(ANSWER_BYTES + result.as_bytes().len());
+                if let Some(error) = lone.answer(result, &mut out) {
+                    self.count_error(&error);
+                }
+                return alone.outlet.answer(&self.counters, out.into());
+            }
+            (outcome, _) => outcome,
         };
         let Ok(Message::Rpc(request)) = read(&alone.frame) else { return };
         let (mut run, _) = Run::start(&request, self.rpc_limits(), alone.started);

@@ -414,7 +414,8 @@ impl Hub {
             Waiting::Alone(_) => Duration::ZERO,
         };
         control.last_request += 1;
-        let request_id = Text::from(format!("{}-{}", control.instance_id, control.last_request));
+        // What tells two of them apart comes first: they are compared at each look for one.
+        let request_id = Text::from(format!("{}-{}", control.last_request, control.instance_id));
         control.waiting.insert(request_id.clone(), waiting);
         let call = Call {
             request_id: request_id.clone(),

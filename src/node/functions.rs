@@ -86,9 +86,10 @@ impl LocalFunctions {
         command.fun != "rpc_describe" && self.is_forced_local(command, own_cluster)
     }
 
-    /// Whether a function of that name is served here at all.
-    pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+    /// False for what certainly runs on another node: a function unknown here, or one that is asked of another cluster.
+    pub fn may_serve(&self, command: &Command<'_>, own_cluster: &str) -> bool {
+        command.target_cluster.as_deref().is_none_or(|cluster| cluster == own_cluster)
+            && self.by_name.contains_key(command.fun.as_ref())
     }
 
     /// What runs a command that demands nothing but the name.

@@ -37,6 +37,7 @@ use smol::Executor;
 
 use crate::config::{self, Faults, LoadRequest, Loaded};
 use crate::drive::log as logs;
+use crate::drive::reactor;
 use crate::drive::signals::{Asked, Asking};
 use crate::drive::supervisor::{self, Supervisor};
 use operate::Operator;
@@ -82,7 +83,7 @@ pub fn main(plan: LoadPlan) -> ExitCode {
         log::warn!("{fault}");
     }
     let executor = Arc::new(Executor::new());
-    smol::block_on(executor.run(run(executor.clone(), plan, loaded, supervisor)))
+    reactor::run(executor.run(run(executor.clone(), plan, loaded, supervisor)))
 }
 
 /// Loads the configuration; the error is everything that speaks against a start.

@@ -5,6 +5,7 @@
 //! unparsed; encoding writes the members of the reference in its order. A message that does not fit is a [`Malformed`]
 //! that names the place; nothing here decides what becomes of a message.
 
+pub mod compact;
 pub mod kin;
 pub mod link_state;
 mod place;
@@ -31,6 +32,8 @@ pub enum Frame<'a> {
     Goodbye(Goodbye<'a>, Ask<'a>),
     Gossip(Box<Gossip<'a>>),
     Message(Box<Message<'a>>),
+    /// A message of kind rpc that was not written as JSON, and its payload.
+    Call(Box<Message<'a>>, Rpc<'a>),
     Answer(Answer<'a>),
     /// A role that no node has.
     Other(Str<'a>, Ask<'a>),
@@ -258,6 +261,9 @@ pub struct Publication<'a> {
 impl<'a> Frame<'a> {
     /// Reads one frame of a node. Payloads of gossip and messages are read by what they are for.
     pub fn decode(bytes: &'a [u8]) -> Result<Frame<'a>, Malformed> {
+        if bytes.first() == Some(&compact::MARK) {
+            return compact::decode(bytes).map(|(message, rpc)| Frame::Call(message, rpc));
+        }
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("frame", "is not UTF-8"))?;
         if let Some(message) = Message::at_once(text) {
             return Ok(Frame::Message(message));
@@ -437,9 +443,10 @@ impl Message<'_> {
         encode(&Labelled { role: "fabric-message", payload: &carrier })
     }
 
-    /// Whether a frame plainly holds one: its role says so, as its first member. False says nothing.
+    /// Whether a frame plainly holds one: its role says so, as its first member, or it is a compact one. False says
+    /// nothing.
     pub fn begins(frame: &[u8]) -> bool {
-        begins_with(frame, "role", "fabric-message\"")
+        frame.first() == Some(&compact::MARK) || begins_with(frame, "role", "fabric-message\"")
     }
 
     pub fn kind(&self) -> MessageKind {
@@ -529,10 +536,10 @@ impl Clock<'_> {
     }
 }
 
-/// Whether a frame is plainly one of another node: its first member is the role of gossip or of a message. False says
-/// nothing.
+/// Whether a frame is plainly one of another node: its first member is the role of gossip or of a message, or it
+/// is a compact one. False says nothing.
 pub fn is_of_a_node(frame: &[u8]) -> bool {
-    begins_with(frame, "role", "fabric-")
+    frame.first() == Some(&compact::MARK) || begins_with(frame, "role", "fabric-")
 }
 
 /// Whether an object has the member `name` first, and as its value a text that begins with `beginning`.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::{Options, open, within},
     drive::link::{Incoming, Link, LinkError, LinkLimits, close_code},
+    drive::reactor,
 };
 
 /// What came out of one slice, or of several.
@@ -128,10 +129,10 @@ pub fn with_threads<T>(threads: usize, work: impl AsyncFnOnce(&Arc<Executor<'sta
         for _ in 1..threads {
             scope.spawn(|| {
                 // Fails when the other side is dropped, which is the sign to end.
-                let _ = smol::block_on(executor.run(stopped.recv()));
+                let _ = reactor::run(executor.run(stopped.recv()));
             });
         }
-        let result = smol::block_on(executor.run(work(&executor)));
+        let result = reactor::run(executor.run(work(&executor)));
         drop(stop);
         result
     })

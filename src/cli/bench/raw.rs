@@ -25,6 +25,7 @@ use crate::drive::{
     handshake::{AcceptSettings, accept_link},
     link::{Link, LinkLimits, Protocol},
     listen::{Accepted, EndpointClass, EndpointSettings, Listener},
+    reactor,
 };
 
 /// A running server; it ends when this is dropped.
@@ -55,7 +56,7 @@ impl RawServer {
                 let (executor, stopped) = (executor.clone(), stopped.clone());
                 std::thread::spawn(move || {
                     // Fails when the other side is dropped, which is the sign to end.
-                    let _ = smol::block_on(executor.run(stopped.recv()));
+                    let _ = reactor::run(executor.run(stopped.recv()));
                 })
             })
             .collect();

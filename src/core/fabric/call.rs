@@ -28,6 +28,7 @@ use super::seen::{Seen, is_bounded};
 use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::error::{NOT_FOUND, TIMED_OUT};
+use crate::wire::fabric::compact::{self, Carried};
 use crate::wire::fabric::{
     Headers, Message, MessageKind, Rpc, RpcError, RpcRequest, RpcResponse, Str, empty_object,
 };
@@ -208,7 +209,7 @@ impl Fabric {
             request.federation_remaining_hops = Some(self.own.hops_max - 1);
         }
         let metadata = with_time_left(empty_object(), call.deadline.saturating_sub(now.mono));
-        let bytes = Message {
+        let message = Message {
             message_id: Str::from(&call.request_id),
             topic: format!("mpreg.rpc.execute.{}", call.command).into(),
             message_type: "rpc".into(),
@@ -225,8 +226,8 @@ impl Fabric {
                 metadata: &metadata,
             },
             timestamp: now.wall,
-        }
-        .encode_with(&request);
+        };
+        let bytes = self.written_for(link, &message, Carried::Request(&request));
         if !self.fits_through(link, &bytes) {
             let text = format!("{} bytes do not fit through the only link to {hop}", bytes.len());
             return fail(out, Reason::MessageTooLarge, text);
@@ -257,6 +258,7 @@ impl Fabric {
         &mut self,
         link: LinkId,
         message: &Message,
+        rpc: Option<Rpc>,
         bytes: &Bytes,
         now: Now,
         out: &mut Vec<Action>,
@@ -272,7 +274,7 @@ impl Fabric {
             return refuse(out, Reason::BadRequest, Some(link), text);
         }
         match message.kind() {
-            MessageKind::Rpc => match message.rpc() {
+            MessageKind::Rpc => match rpc.map_or_else(|| message.rpc(), Ok) {
                 Ok(Rpc::Request(request))
                     if !is_bounded(
                         &[&request.request_id, &request.reply_to, &request.command],
@@ -343,6 +345,22 @@ impl Fabric {
                     refuse(out, Reason::DeadlinePassed, Some(p.link), text);
                 }
             }
+        }
+    }
+
+    /// A call or an answer in the form that is best for the other end of a link. What came as JSON and goes on as JSON
+    /// keeps members that this program does not know.
+    fn written_for(&self, link: LinkId, message: &Message, carried: Carried) -> Bytes {
+        let reads_compact = |peer: &Text| self.membership.peer(peer).is_some_and(|p| p.extends);
+        if self.own.kin
+            && self.membership.speaker(link).is_some_and(reads_compact)
+            && let Some(bytes) = compact::encode(message, carried)
+        {
+            return bytes;
+        }
+        match (carried, message.payload) {
+            (Carried::Response(_), Some(_)) => message.encode(),
+            _ => carried.in_json(message),
         }
     }
 
@@ -570,7 +588,7 @@ impl Fabric {
         let left = time_left(message.headers.metadata).unwrap_or(PASSED_MAX).min(PASSED_MAX);
         let metadata = with_time_left(next.headers.metadata, left);
         next.headers.metadata = &metadata;
-        let bytes = next.encode_with(&request);
+        let bytes = self.written_for(link, &next, Carried::Request(&request));
         if !self.fits_through(link, &bytes) {
             return Err(forward_failed(&command, &cluster, "message_too_large"));
         }

@@ -428,9 +428,12 @@ impl Fabric {
         match frame {
             Frame::Status(status, u) => self.status(link, &status, u, now, out),
             Frame::Goodbye(goodbye, u) => self.goodbye(link, &goodbye, u, now, out),
-            Frame::Gossip(_) | Frame::Message(_) if !is_known => self.early(link, bytes, now, out),
+            Frame::Gossip(_) | Frame::Message(_) | Frame::Call(..) if !is_known => {
+                self.early(link, bytes, now, out)
+            }
             Frame::Gossip(gossip) => self.gossip(link, &gossip, now, out),
-            Frame::Message(message) => self.fabric_message(link, &message, bytes, now, out),
+            Frame::Message(message) => self.fabric_message(link, &message, None, bytes, now, out),
+            Frame::Call(message, rpc) => self.fabric_message(link, &message, Some(rpc), bytes, now, out),
             Frame::Answer(answer) => self.answer(link, &answer, now, out),
             Frame::Other(role, u) => {
                 let text = format!("Invalid RPC request role: {}", &*role);

@@ -4,7 +4,7 @@
 use super::way::{Hop, NoWay, Visited};
 use super::*;
 use crate::core::catalog::IDEMPOTENT_TAG;
-use crate::core::rpc::select::{Candidate, Demands, choose};
+use crate::core::rpc::select::{Candidate, Demands, choose, unmet};
 use crate::core::rpc::version::{BadConstraint, Constraint};
 use crate::wire::fabric::RpcRequest;
 
@@ -63,10 +63,11 @@ impl Fabric {
     ) -> Result<Chosen, CallError> {
         let functions = self.catalog.functions_named(demands.fun);
         let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
-        let loads = self.loads(demands.fun, now);
-        let candidates = functions.iter().map(|f| self.candidate(f, &loads));
+        let candidates =
+            functions.iter().map(|f| self.endpoint(f, self.membership.load_score(&f.node_id, now)));
         // A node without a link is only chosen where nobody better offers the function.
-        let reachable = candidates.clone().filter(|c| self.reaches(c.cluster, c.node));
+        let fits = |c: &Candidate<'_>| unmet(c, demands).is_none() && self.reaches(c.cluster, c.node);
+        let reachable = candidates.clone().filter(fits);
         let chosen = choose(reachable, demands, self.cluster_id())
             .or_else(|_| choose(candidates, demands, self.cluster_id()))?;
         let is_it = |f: &&&Arc<FunctionEntry>| {
@@ -91,6 +92,10 @@ impl Fabric {
     }
 
     pub(super) fn candidate<'a>(&self, f: &'a FunctionEntry, loads: &BTreeMap<Text, f64>) -> Candidate<'a> {
+        self.endpoint(f, loads.get(&f.node_id).copied().unwrap_or_default())
+    }
+
+    fn endpoint<'a>(&self, f: &'a FunctionEntry, load: f64) -> Candidate<'a> {
         Candidate {
             name: &f.identity.name,
             function_id: &f.identity.function_id,
@@ -98,7 +103,7 @@ impl Fabric {
             resources: &f.resources,
             cluster: &f.cluster_id,
             node: &f.node_id,
-            load: loads.get(&f.node_id).copied().unwrap_or_default(),
+            load,
             local: f.node_id == *self.node_id(),
         }
     }

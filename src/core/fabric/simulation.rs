@@ -75,7 +75,7 @@ impl World {
             Action::Send { link, bytes } => {
                 if let Some((other, _, to)) = self.ends.get(&link) {
                     self.sent += 1;
-                    self.messages += usize::from(bytes.starts_with(br#"{"role":"fabric-message""#));
+                    self.messages += usize::from(Message::begins(&bytes));
                     self.flight.push_back((*to, Event::Message { link: *other, bytes }));
                 }
             }

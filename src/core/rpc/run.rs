@@ -172,11 +172,7 @@ impl<'r> Run<'r> {
         let state = self.states.get_mut(index).filter(|state| matches!(state, State::Running));
         // A command that was given up, or is reported twice, changes nothing.
         let (Some(state), false) = (state, self.ended) else { return Step::wait() };
-        let result = match result {
-            Ok(result) if json::is_too_deep(result.as_bytes()) => {
-                let text = format!("a result is nested more than {} levels deep", json::DEPTH_MAX);
-                return self.fail(CallError::failed(text));
-            }
+        let result = match result.and_then(checked) {
             Ok(result) => result,
             Err(error) => return self.fail(error),
         };
@@ -437,6 +433,49 @@ impl Answer<'_> {
             }
         }
     }
+}
+
+/// What it takes to answer a request of one command of which nothing but the result was asked: what is kept while it
+/// runs elsewhere, instead of the request.
+#[derive(Debug)]
+pub struct Lone {
+    u: Box<str>,
+    name: Box<str>,
+    bytes_max: usize,
+}
+
+impl Lone {
+    /// `None` where the answer says more.
+    pub fn of(request: &RpcRequest<'_>, limits: Limits) -> Option<Lone> {
+        match request.commands.as_slice() {
+            [command] if !request.return_intermediate_results && !request.include_execution_summary => {
+                let (u, name) = (Box::from(&*request.u), Box::from(&*command.name));
+                Some(Lone { u, name, bytes_max: limits.message_bytes_max })
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends what [`Run::completed`] and [`Answer::write`] make of this result, and returns the same error.
+    pub fn answer(&self, result: Json, out: &mut Vec<u8>) -> Option<CallError> {
+        let outcome = match checked(result) {
+            Ok(result) => {
+                Outcome::Results { r: vec![(&self.name, result)], intermediate: Vec::new(), summary: None }
+            }
+            Err(error) => Outcome::Error(error),
+        };
+        let answer = Answer { u: &self.u, outcome, bytes_max: self.bytes_max };
+        answer.write(out).map(Cow::into_owned)
+    }
+}
+
+/// A result that clients can read.
+fn checked(result: Json) -> Result<Json, CallError> {
+    if json::is_too_deep(result.as_bytes()) {
+        let text = format!("a result is nested more than {} levels deep", json::DEPTH_MAX);
+        return Err(CallError::failed(text));
+    }
+    Ok(result)
 }
 
 fn pieces<'p>(results: &'p [(&'p str, Json)]) -> impl Iterator<Item = (&'p str, &'p [u8])> {

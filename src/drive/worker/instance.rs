@@ -13,10 +13,11 @@ use serde_json::value::RawValue;
 use smol::channel::{Receiver, Sender};
 use smol::future::{or, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::{Async, Executor, Task, Timer};
+use smol::{Executor, Task, Timer};
 
 use crate::core::reason::Reason;
 use crate::core::worker::{Answer, Line, Lines, LogLines, Throttle, printable, read_answer};
+use crate::drive::reactor::Source;
 
 use super::pool::{Pool, Told};
 use super::process::{Pipes, Process, how_it_ended};
@@ -79,6 +80,15 @@ async fn serve(
         Stopped,
     }
 
+    let pipes = match pipes.watch() {
+        Ok(pipes) => pipes,
+        Err(error) => {
+            process.signal(Signal::KILL);
+            within(KILL_WAIT, process.ended()).await;
+            let _ = process.reap();
+            return Some(format!("was ended because its pipes cannot be watched ({error})"));
+        }
+    };
     let (broken_in, broken) = smol::channel::bounded(BROKEN_WORDS_MAX);
     let who = format!("{} (pid {})", pool.label, process.id());
     pool.up(index, broken_in.clone());
@@ -124,7 +134,7 @@ async fn serve(
 }
 
 /// Writes requests until the pool closes the feed; the worker's stdin is closed by that.
-async fn write(pool: Arc<Pool>, index: usize, mut stdin: Async<ChildStdin>, broken: Sender<String>) {
+async fn write(pool: Arc<Pool>, index: usize, mut stdin: Source<ChildStdin>, broken: Sender<String>) {
     let mut batch = Vec::new();
     while pool.next_batch(index, &mut batch).await {
         if let Err(error) = stdin.write_all(&batch).await {
@@ -142,7 +152,7 @@ async fn write(pool: Arc<Pool>, index: usize, mut stdin: Async<ChildStdin>, brok
 async fn read(
     pool: Arc<Pool>,
     index: usize,
-    mut stdout: Async<ChildStdout>,
+    mut stdout: Source<ChildStdout>,
     who: String,
     broken: Sender<String>,
 ) {
@@ -201,7 +211,7 @@ async fn read(
 }
 
 /// Brings the worker's stderr to the log.
-async fn listen(pool: Arc<Pool>, mut stderr: Async<ChildStderr>, who: String) {
+async fn listen(pool: Arc<Pool>, mut stderr: Source<ChildStderr>, who: String) {
     let mut words = Quoted::new(who, log::Level::Info, STDERR_THROTTLE);
     let mut lines = LogLines::default();
     let mut buffer = vec![0; STDERR_READ_BYTES];

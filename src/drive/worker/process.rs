@@ -19,6 +19,7 @@ use rustix::process::{
 use smol::{Async, Timer};
 
 use super::WorkerSpec;
+use crate::drive::reactor::Source;
 
 /// What is run: functions that agree in all of it share their processes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +38,17 @@ pub(super) struct Process {
     reaped: bool,
 }
 
+/// The pipes to it. The thread that is to run what reads them watches them, not the one that started the process.
 pub(super) struct Pipes {
-    pub stdin: Async<ChildStdin>,
-    pub stdout: Async<ChildStdout>,
-    pub stderr: Async<ChildStderr>,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+}
+
+pub(super) struct Watched {
+    pub stdin: Source<ChildStdin>,
+    pub stdout: Source<ChildStdout>,
+    pub stderr: Source<ChildStderr>,
 }
 
 /// Why a process could not be started.
@@ -97,12 +105,19 @@ impl Command {
         let process = Process { child, pid, end, reaped: false };
         process.limit_resources();
         match pipes {
-            (Some(stdin), Some(stdout), Some(stderr)) => Ok((
-                process,
-                Pipes { stdin: Async::new(stdin)?, stdout: Async::new(stdout)?, stderr: Async::new(stderr)? },
-            )),
+            (Some(stdin), Some(stdout), Some(stderr)) => Ok((process, Pipes { stdin, stdout, stderr })),
             _ => Err(io::Error::other("a pipe to it is missing")),
         }
+    }
+}
+
+impl Pipes {
+    pub fn watch(self) -> io::Result<Watched> {
+        Ok(Watched {
+            stdin: Source::new(self.stdin)?,
+            stdout: Source::new(self.stdout)?,
+            stderr: Source::new(self.stderr)?,
+        })
     }
 }
 
@@ -247,9 +262,10 @@ mod tests {
         }
         smol::block_on(async {
             let script = "echo $(id -u) $(id -G) $USER $HOME";
-            let Ok((process, mut pipes)) = command(&["/bin/sh", "-c", script], Some("daemon")).start() else {
+            let Ok((process, pipes)) = command(&["/bin/sh", "-c", script], Some("daemon")).start() else {
                 panic!("no shell")
             };
+            let mut pipes = pipes.watch().unwrap();
             let mut said = String::new();
             smol::io::AsyncReadExt::read_to_string(&mut pipes.stdout, &mut said).await.unwrap();
             let account = Account::find("daemon").unwrap();
@@ -279,7 +295,7 @@ mod tests {
     #[test]
     fn a_signal_reaches_the_whole_group_and_limits_are_set() {
         smol::block_on(async {
-            let Ok((mut process, mut pipes)) = command(
+            let Ok((mut process, pipes)) = command(
                 &["/bin/sh", "-c", "trap '' TERM; sleep 600 & read x; ulimit -c; ulimit -n; wait"],
                 None,
             )
@@ -287,6 +303,7 @@ mod tests {
                 panic!("no shell")
             };
             use smol::io::{AsyncReadExt, AsyncWriteExt};
+            let mut pipes = pipes.watch().unwrap();
             pipes.stdin.write_all(b"\n").await.unwrap();
             let mut said = [0; 64];
             let n = pipes.stdout.read(&mut said).await.unwrap();

@@ -54,7 +54,8 @@ impl Fabric {
         }
         let (cluster, reply_to) = (response.reply_cluster.as_deref(), &*response.reply_to);
         let cluster = cluster.unwrap_or_else(|| &**self.cluster_id()).to_owned();
-        self.send_back(first, &node, (&cluster, reply_to), &next.encode(), out);
+        // Too large is counted, and nobody is left to be told.
+        let _ = self.send_back(first, &node, (&cluster, reply_to), (&next, response), out);
     }
 
     /// Who was asked answers, or, where the first way back is gone, a node that brings an answer of the cluster that
@@ -108,7 +109,7 @@ impl Fabric {
         response.reply_to = Str::from(&asked.reply_to);
         response.reply_cluster = asked.reply_cluster.as_ref().map(Str::from);
         response.routing_path = asked.path.iter().chain([&own]).map(Str::from).collect();
-        let bytes = Message {
+        let message = Message {
             message_id: Str::from(&asked.request_id),
             topic: "mpreg.rpc.response".into(),
             message_type: "rpc".into(),
@@ -125,12 +126,12 @@ impl Fabric {
                 metadata: empty_object(),
             },
             timestamp: now.wall,
-        }
-        .encode_with(&response);
+        };
         let reply_cluster = asked.reply_cluster.as_ref().unwrap_or(&cluster);
         let target = (&**reply_cluster, &*asked.reply_to);
-        if !self.send_back(asked.link, &asked.peer, target, &bytes, out) && outcome.is_ok() {
-            let text = format!("an answer of {} bytes does not fit through the link", bytes.len());
+        let too_large = self.send_back(asked.link, &asked.peer, target, (&message, &response), out).err();
+        if let Some(bytes) = too_large.filter(|_| outcome.is_ok()) {
+            let text = format!("an answer of {bytes} bytes does not fit through the link");
             let error = CallError::failed(text).because(Reason::ResultTooLarge);
             let error = error_object(&error, command);
             self.respond(asked, command, Err(&error), now, out);
@@ -139,15 +140,15 @@ impl Fabric {
 
     /// Sends an answer to the peer that the request came from, on a link that we dialled if there is one: a reference
     /// node sends requests on links that it never reads. Otherwise on the link of the request, or where there is none on
-    /// another way to the node that asked. False if it is too large for any.
+    /// another way to the node that asked. The error is its size in bytes, too large for any.
     fn send_back(
         &mut self,
         first: LinkId,
         peer: &Text,
         (cluster, node): (&str, &str),
-        bytes: &Bytes,
+        (message, response): (&Message, &RpcResponse),
         out: &mut Vec<Action>,
-    ) -> bool {
+    ) -> Result<(), usize> {
         let alive = self.membership.speaker(first) == Some(peer);
         let youngest = self.membership.link_to(peer);
         let dialled = youngest.filter(|link| self.membership.is_dialled(*link));
@@ -160,21 +161,19 @@ impl Fabric {
         }
         if links.is_empty() {
             refuse(out, Reason::LinkLost, Some(first), format!("an answer for {peer}"));
-            return true;
+            return Ok(());
         }
-        match links.into_iter().find(|link| self.fits_through(*link, bytes)) {
-            Some(link) => out.push(Action::Send { link, bytes: bytes.clone() }),
-            None => {
-                refuse(
-                    out,
-                    Reason::ResultTooLarge,
-                    Some(first),
-                    format!("an answer of {} bytes", bytes.len()),
-                );
-                return false;
+        let mut size = 0;
+        for link in links {
+            let bytes = self.written_for(link, message, Carried::Response(response));
+            if self.fits_through(link, &bytes) {
+                out.push(Action::Send { link, bytes });
+                return Ok(());
             }
+            size = bytes.len();
         }
-        true
+        refuse(out, Reason::ResultTooLarge, Some(first), format!("an answer of {size} bytes"));
+        Err(size)
     }
 
     /// A reference node ends a link that it dialled when more than 1 MiB comes at once (fabric.md 2).

@@ -297,6 +297,31 @@ fn errors_are_the_same_with_debug_outputs() {
 }
 
 #[test]
+fn a_lone_command_is_answered_without_its_request_as_with_it() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let large = format!("\"{}\"", "x".repeat(LIMITS.message_bytes_max));
+    let results = ["1.50".to_owned(), "null".to_owned(), deep(json::DEPTH_MAX + 1), large];
+    let frame = request(json!([e("a \"name\"", json!(1))]), json!({"u": "ü\n"}));
+    let asked = decode(&frame);
+    for result in results {
+        let result = Json::parse(result.into()).unwrap();
+        let (mut run, _) = Run::start(&asked, LIMITS, at(0.0));
+        let Next::Done(answer) = run.completed(0, Ok(result.clone()), at(1.0)).next else {
+            panic!("not done")
+        };
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        let error = answer.write(&mut with).map(Cow::into_owned);
+        assert_eq!(Lone::of(&asked, LIMITS).unwrap().answer(result, &mut without), error);
+        assert_eq!(without, with);
+    }
+    for more in [json!({"include_execution_summary": true}), json!({"return_intermediate_results": true})] {
+        assert!(Lone::of(&decode(&request(json!([e("a", json!(1))]), more)), LIMITS).is_none());
+    }
+    let two = request(json!([e("a", json!(1)), e("b", json!(1))]), json!({}));
+    assert!(Lone::of(&decode(&two), LIMITS).is_none());
+}
+
+#[test]
 fn the_callback_topic_gets_one_message_per_level() {
     let cmds = json!([e("s1", json!(3)), e("s2", json!("s1"))]);
     let flags = |topic: &str| json!({"return_intermediate_results": true, "intermediate_result_callback_topic": topic});
