@@ -130,6 +130,7 @@ reasons! {
     GossipFlood "gossip_flood" "A peer sent more gossip than limits.peer_gossip_per_second or limits.peer_gossip_bytes_per_second allows." "Look at that peer; raise the limit if so much is right for its cluster.";
     PublicationsFlood "publications_flood" "A peer sent more publications than limits.peer_publications_per_second or limits.peer_publication_bytes_per_second allows." "Look at who publishes through that peer; raise the limit if so much is wanted.";
     LinkStateOff "link_state_off" "A link-state update was passed on and not used, because link state is off here." "Set link_state.mode to prefer or only if calls are to follow link state.";
+    LinkStateUnrouted "link_state_unrouted" "A link-state update of a cluster to which its sender has announced no accepted route; it waits for one." "Nothing, unless it goes on: then see [[route.policy]] for why the route is refused, and whether the sender should know that cluster.";
 }
 
 impl Reason {
@@ -154,6 +155,7 @@ impl Reason {
                 | Reason::LinkStateNotFromOrigin
                 | Reason::MessageEarly
                 | Reason::LinkStateOff
+                | Reason::LinkStateUnrouted
         )
     }
 

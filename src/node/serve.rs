@@ -21,6 +21,7 @@ use crate::drive::tls::TlsTrust;
 
 /// Accepts connections until the node begins to stop; then the socket is closed.
 pub async fn accept(hub: Arc<Hub>, listener: Listener) {
+    let turning_away = Arc::new(());
     loop {
         let accepted = smol::future::or(
             async {
@@ -34,6 +35,11 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
         if hub.connections() >= max {
             let text = format!("{max} connections are open, the limit (listen.max_connections)");
             hub.refused(Reason::ConnectionsLimit, &accepted.address.to_string(), &text);
+            if Arc::strong_count(&turning_away) <= TURNED_AWAY_AT_ONCE_MAX {
+                let settings = accept_settings(&hub.settings(), &listener);
+                let turned_away = turn_away(accepted, settings, text, turning_away.clone());
+                hub.executor.spawn(turned_away).detach();
+            }
             continue;
         }
         let class = listener.settings().class;
@@ -129,6 +135,19 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
     }
 }
 
+/// Says why there is no room, to somebody who asks in time. Few are told at once, and none in no time, so that a
+/// stampede at a full node costs it little; the others only see their connection end.
+async fn turn_away(accepted: Accepted, settings: AcceptSettings, text: String, _place: Arc<()>) {
+    let refusing = accept_link(accepted, &settings, |_| {
+        Err(Refusal { reason: Reason::ConnectionsLimit, status: 503, text })
+    });
+    let told = smol::future::or(async { refusing.await.is_err() }, async {
+        Timer::after(TURNING_AWAY_TIME_MAX).await;
+        false
+    });
+    smol::future::zip(told, Timer::after(TURNING_AWAY_TIME_MIN)).await;
+}
+
 /// Hands the link to a task of its own.
 fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
     let executor = hub.executor.clone();
@@ -173,3 +192,8 @@ pub fn link_limits(settings: &Settings) -> LinkLimits {
 
 /// From the first byte to a link, TLS included (client.md 1.2).
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Connections beyond listen.max_connections that are answered at a time, on each listener.
+const TURNED_AWAY_AT_ONCE_MAX: usize = 32;
+/// From the first byte to the answer, TLS included.
+const TURNING_AWAY_TIME_MAX: Duration = Duration::from_secs(2);
+const TURNING_AWAY_TIME_MIN: Duration = Duration::from_millis(100);

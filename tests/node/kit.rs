@@ -128,6 +128,24 @@ impl Node {
         self.log().iter().filter(|line| line.contains(text)).count()
     }
 
+    /// A value of the monitoring endpoint.
+    pub fn metric(&self, series: &str) -> f64 {
+        let port = self.told("MPREG_MONITORING_URL=http://127.0.0.1:").parse().unwrap();
+        let request = b"GET /metrics/prometheus HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = exchange_raw(port, request);
+        let line = answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series}: {answer}")).parse().unwrap()
+    }
+
+    /// How often the node has refused something for a reason.
+    pub fn refusals(&self, reason: &str) -> usize {
+        self.metric(&format!("mpreg_refusals_total{{reason=\"{reason}\"}}")) as usize
+    }
+
+    pub async fn refused_times(&self, reason: &str, times: usize) {
+        eventually(reason, async || self.refusals(reason) >= times).await;
+    }
+
     /// URL of an additional listener of that protocol.
     pub fn endpoint(&self, protocol: &str) -> String {
         let end = format!("({protocol})");

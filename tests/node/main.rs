@@ -3,6 +3,7 @@
 // Outside the core sockets, files, clocks and threads are what it is about.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod chains;
 mod ctl;
 mod discover;
 mod functions;
@@ -17,6 +18,7 @@ mod rpc;
 mod signals;
 mod start;
 mod store_faults;
+mod strangers;
 mod supervised;
 mod tenants;
 mod transports;

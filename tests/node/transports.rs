@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mpreg::drive::dial::{DialSettings, dial};
 use mpreg::drive::tls::{TlsSettings, TlsTrust};
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -32,8 +32,21 @@ impl Authority {
     }
 
     pub fn issue(&self, folder: &Path, name: &str, usage: ExtendedKeyUsagePurpose) -> (PathBuf, PathBuf) {
+        self.issue_with(folder, name, usage, &[])
+    }
+
+    /// The same with names of nodes or clusters.
+    pub fn issue_with(
+        &self,
+        folder: &Path,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        uris: &[&str],
+    ) -> (PathBuf, PathBuf) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
+        let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -126,10 +139,27 @@ fn connections_are_limited() {
     let node = Node::start("[listen]\nmax_connections = 2\n");
     run(async |_| {
         let (one, mut two) = (node.wire().await, node.wire().await);
-        assert!(dial(&node.url(), &DialSettings::default()).await.is_err());
+        let refused = dial(&node.url(), &DialSettings::default()).await.unwrap_err().to_string();
+        assert!(refused.contains("503") && refused.contains("listen.max_connections"), "{refused}");
         let line = node.logged_text("reason=connections_limit");
         assert!(line.contains("listen.max_connections"), "{line}");
         assert_eq!(two.call("echo", json!([1])).await["r"]["c"], 1);
+        one.leave().await;
+        eventually("room", async || dial(&node.url(), &DialSettings::default()).await.is_ok()).await;
+    });
+}
+
+/// More than are answered at a time, and none of them asks anything.
+#[test]
+fn a_stampede_at_a_full_node_is_counted_and_hurts_nobody() {
+    let node = Node::start("[listen]\nmax_connections = 1\n[monitoring]\nenabled = true\n");
+    run(async |_| {
+        let mut one = node.wire().await;
+        let connect = || std::net::TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+        let crowd: Vec<_> = (0..200).map(|_| connect()).collect();
+        node.refused_times("connections_limit", 200).await;
+        assert_eq!(one.call("echo", json!([1])).await["r"]["c"], 1);
+        drop(crowd);
         one.leave().await;
         eventually("room", async || dial(&node.url(), &DialSettings::default()).await.is_ok()).await;
     });

@@ -257,7 +257,7 @@ table! {
     Limits of "limits" {
         memory: u64 = "256MiB", BYTES, Live, "Accounted memory: buffers, backlog, level 1 cache and queues in memory.";
         outbound_per_link: u64 = "8MiB", BYTES, Live, "Bytes that wait for one connection to read.";
-        pending_calls_max: usize = 10000, SOME, Live, "Most calls under way.";
+        pending_calls_max: usize = 10000, SOME, Live, "Most calls under way; of those of other nodes no peer holds more than three quarters.";
         subscriptions_per_connection: usize = 1000, SOME, Live, "Most subscriptions of one connection.";
         catalog_entries_per_cluster: usize = 100000, SOME, Live, "Most catalog entries of one cluster.";
         routes_per_neighbor: usize = 100000, SOME, Live ["route"], "Most routes learned from one neighbour.";

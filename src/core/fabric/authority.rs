@@ -8,13 +8,19 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 use crate::core::catalog::{Claim, TopicKey};
+use crate::core::link_state::Stored;
 
 /// What was told of clusters that no accepted route leads to yet, by the neighbour that told it, oldest first. Entries
 /// are told again and again: where there is no room, the newest are kept.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     neighbours: BTreeMap<Text, Parts>,
+    /// The last of each area by each node, of each origin.
+    links: BTreeMap<Text, BTreeMap<Text, BTreeMap<LinksOf, Stored>>>,
 }
+
+/// Area and node.
+type LinksOf = (Option<Text>, Text);
 
 #[derive(Debug, Default)]
 struct Parts {
@@ -59,9 +65,29 @@ impl Waiting {
         taken.into_iter().map(|part| part.delta).collect()
     }
 
+    /// False where there is no room.
+    pub fn add_links(&mut self, neighbour: &Text, links: Stored) -> bool {
+        let waiting = self.links.entry(neighbour.clone()).or_default();
+        let count: usize = waiting.values().map(BTreeMap::len).sum();
+        let of_origin = waiting.entry(links.update.origin.clone()).or_default();
+        let key = (links.update.area.clone(), links.speaker.clone());
+        if count >= WAITING_LINKS_MAX && !of_origin.contains_key(&key) {
+            waiting.retain(|_, of_origin| !of_origin.is_empty());
+            return false;
+        }
+        of_origin.insert(key, links);
+        true
+    }
+
+    pub fn take_links(&mut self, neighbour: &Text, origin: &Text) -> Vec<Stored> {
+        let waiting = self.links.get_mut(neighbour).and_then(|waiting| waiting.remove(origin));
+        waiting.into_iter().flat_map(BTreeMap::into_values).collect()
+    }
+
     /// The last link to a neighbour is gone.
     pub fn forget(&mut self, neighbour: &Text) {
         self.neighbours.remove(neighbour);
+        self.links.remove(neighbour);
     }
 }
 
@@ -74,11 +100,19 @@ impl Fabric {
     pub(super) fn may_speak(&self, speaker: &str, cluster: &str) -> Result<(), Reason> {
         let routed = self.is_foreign(speaker)
             && *speaker != *cluster
-            && (self.routes.table().is_routed_by(speaker, cluster) || self.link_state.reaches(cluster));
+            && self.leads_to(speaker, cluster, || self.link_state.reaches(cluster));
         let verdict = self.federation.may_speak(speaker, cluster, routed);
         // What lies behind a neighbour may come to be routed.
         let unrouted = verdict == Err(Reason::NotEntitled) && self.is_foreign(cluster);
         if unrouted { Err(Reason::EntryUnrouted) } else { verdict }
+    }
+
+    /// Whether a neighbour leads to a cluster: it has announced a route there that was accepted. Where nobody has, link
+    /// state may say so instead, of what route policy would let in.
+    pub(super) fn leads_to(&self, neighbour: &str, cluster: &str, by_links: impl FnOnce() -> bool) -> bool {
+        let routes = self.routes.table();
+        routes.is_routed_by(neighbour, cluster)
+            || routes.best(cluster).is_none() && self.routes.may_lead(neighbour, cluster) && by_links()
     }
 
     /// Whether a message that nodes of `speaker` hand on may be of `source`. While ways change, a message may come over a
@@ -226,3 +260,5 @@ impl Fabric {
 const WAITING_CLUSTERS_MAX: usize = 256;
 /// Entries of one neighbour that wait for a route.
 const WAITING_ENTRIES_MAX: usize = 10_000;
+/// Link-state updates of one neighbour that wait for routes.
+const WAITING_LINKS_MAX: usize = 1024;

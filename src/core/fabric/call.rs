@@ -10,6 +10,7 @@
 mod answer;
 mod cancel;
 mod failure;
+mod shares;
 mod time_left;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use serde_json::value::to_raw_value;
 
 use cancel::CANCEL_TOPIC;
 use failure::{LINK_LOST, call_error, error_object, failure, forward_failed};
+use shares::Shares;
 use time_left::{time_left, with_time_left};
 
 use super::onward::{Journey, Stage, Stuck, constraint_of, exceeds};
@@ -41,6 +43,9 @@ pub(super) struct Calls {
     running: BTreeMap<u64, Running>,
     /// Of other nodes, passed on: by request id and the node that asks.
     passed: BTreeMap<(Text, Text), Passed>,
+    /// Of those that run and that were passed on, by the peer that asked.
+    running_of: Shares,
+    passed_of: Shares,
     deadlines: BTreeSet<(Duration, Due)>,
     last_execution: u64,
     /// Requests that have been here, with the node that asks.
@@ -107,6 +112,8 @@ impl Calls {
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
             passed: BTreeMap::new(),
+            running_of: Shares::default(),
+            passed_of: Shares::default(),
             deadlines: BTreeSet::new(),
             last_execution: 0,
             seen: Seen::new(REQUESTS_REMEMBERED),
@@ -133,7 +140,14 @@ impl Calls {
     fn take_passed(&mut self, key: &(Text, Text)) -> Option<Passed> {
         let passed = self.passed.remove(key)?;
         self.deadlines.remove(&(passed.deadline, Due::Passed(key.clone())));
+        self.passed_of.give_back(&passed.asked.peer);
         Some(passed)
+    }
+
+    fn take_running(&mut self, execution: u64) -> Option<Running> {
+        let running = self.running.remove(&execution)?;
+        self.running_of.give_back(&running.asked.peer);
+        Some(running)
     }
 
     fn passed_key(&self, response: &RpcResponse) -> Option<(Text, Text)> {
@@ -233,7 +247,7 @@ impl Fabric {
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let Some(Running { asked, command }) = self.calls.running.remove(&execution) else {
+        let Some(Running { asked, command }) = self.calls.take_running(execution) else {
             return refuse(out, Reason::ResultNotUnderstood, None, format!("execution {execution}"));
         };
         let outcome = outcome.map_err(|error| error_object(&error, &command));
@@ -513,13 +527,14 @@ impl Fabric {
         out: &mut Vec<Action>,
     ) -> Result<(), Box<RawValue>> {
         let command = request.command.to_text();
-        if self.calls.running.len() >= self.calls.max {
+        if !self.calls.running_of.has_room(&asked.peer, self.calls.max) {
             refuse(out, Reason::PendingCallsLimit, Some(asked.link), format!("a call of {command}"));
             let error = CallError::failed("too many calls of other nodes are running here");
             return Err(error_object(&error, &command));
         }
         self.calls.last_execution += 1;
         let execution = self.calls.last_execution;
+        self.calls.running_of.take(&asked.peer);
         self.calls.running.insert(execution, Running { asked: asked.clone(), command: command.clone() });
         out.push(Action::Execute(Box::new(Execution {
             execution,
@@ -555,7 +570,7 @@ impl Fabric {
             refuse(out, reason, Some(asked.link), format!("a call of {command} for {node}"));
             return Err(failure("fabric_hop_budget_exhausted", &command));
         }
-        if self.calls.passed.len() >= self.calls.max {
+        if !self.calls.passed_of.has_room(&asked.peer, self.calls.max) {
             refuse(out, Reason::PendingCallsLimit, Some(asked.link), format!("a call of {command}"));
             return Err(forward_failed(&command, &cluster, "pending_calls_limit"));
         }
@@ -584,6 +599,7 @@ impl Fabric {
             let deadline = now.mono + left + PASSED_SLACK;
             self.calls.deadlines.insert((deadline, Due::Passed(key.clone())));
             let (asked, node) = (asked.clone(), node.clone());
+            self.calls.passed_of.take(&asked.peer);
             self.calls.passed.insert(key, Passed { asked, command, hop, cluster, node, link, deadline });
         }
         Ok(())

@@ -76,6 +76,15 @@ impl Lone {
         self.gossip(link, sender, "catalog_update", delta);
     }
 
+    /// A node of the first cluster on a path announces a route along it.
+    fn announce(&mut self, link: u64, sender: &str, path: &[&str]) {
+        let route = json!({
+            "destination": {"cluster_id": path.last()}, "path": {"hops": path}, "advertiser": path[0],
+            "advertised_at": WALL + self.seconds, "ttl_seconds": 30.0, "epoch": self.messages,
+        });
+        self.gossip(link, sender, "route_advertisement", route);
+    }
+
     fn message(&mut self, link: u64, kind: &str, payload: Value, headers: Value) {
         self.messages += 1;
         let id = format!("m{}", self.messages);
@@ -139,6 +148,31 @@ fn nobody_becomes_a_peer_without_status() {
     assert!(lone.executions().is_empty());
     assert_eq!(lone.refused(Reason::MessageEarly), 1);
     assert_eq!(lone.fabric.catalog().nodes().count(), 1);
+}
+
+/// Who was dialled by its address and only acknowledges is taken for a node of ours, as it could say itself; it speaks
+/// for no other cluster, of no routes, and not against its certificate.
+#[test]
+fn who_only_acknowledges_speaks_for_our_cluster_at_most() {
+    let acknowledged = |lone: &mut Lone, facts: LinkFacts| {
+        lone.tell(Event::LinkOpened { link: LinkId(9), dialled: Some("ws://seed:1".into()), facts });
+        lone.out.clear();
+        lone.say(9, json!({"r": "STATUS", "error": null, "u": "u"}).to_string().into());
+    };
+    let mut lone = Lone::with(|own| own.membership.seeds = vec!["ws://seed:1".into()]);
+    acknowledged(&mut lone, LinkFacts::default());
+    lone.claim(9, "ws://seed:1", "c1", "ws://seed:1");
+    assert!(lone.fabric.catalog().node("c1", "ws://seed:1").is_some());
+    lone.claim(9, "ws://seed:1", "c2", "ws://b:1");
+    assert_eq!(lone.refused(Reason::NotEntitled), 1);
+    lone.announce(9, "ws://seed:1", &["c2"]);
+    assert_eq!(lone.refused(Reason::NotEntitled), 1);
+    let names = ["mpreg://c2".into()].into();
+    let certificate = Some(federation::CertificateNames { uris: names, ..Default::default() });
+    let mut lone = Lone::with(|own| own.membership.seeds = vec!["ws://seed:1".into()]);
+    acknowledged(&mut lone, LinkFacts { encrypted: true, certificate });
+    lone.claim(9, "ws://seed:1", "c1", "ws://seed:1");
+    assert!(lone.fabric.catalog().node("c1", "ws://seed:1").is_none());
 }
 
 #[test]
@@ -447,31 +481,6 @@ fn a_flood_of_one_peer_is_refused_and_others_are_heard() {
 }
 
 #[test]
-fn link_state_that_is_not_used_is_counted_and_a_new_neighbour_hears_what_is_known() {
-    let update = |origin: &str, to: &str| {
-        json!({"origin": origin, "neighbors": [{"cluster_id": to}], "advertised_at": WALL, "ttl_seconds": 30.0,
-            "sequence": 7})
-    };
-    let mut lone = Lone::new();
-    lone.meet(1, "ws://b:1", "c2");
-    lone.gossip(1, "ws://b:1", "link_state_update", update("c2", "c3"));
-    assert_eq!(lone.refused(Reason::LinkStateOff), 1);
-    let mut lone = Lone::with(|own| own.bridging.link_state.mode = link_state::Mode::Prefer);
-    lone.meet(1, "ws://b:1", "c2");
-    lone.gossip(1, "ws://b:1", "link_state_update", update("c2", "c3"));
-    lone.gossip_by(1, "ws://b:1", &["ws://e:1", "ws://b:1"], "link_state_update", update("c3", "c2"));
-    assert_eq!(lone.refused(Reason::LinkStateOff), 0);
-    lone.meet(2, "ws://d:1", "c4");
-    for (origin, path) in [("c2", r#"["ws://b:1","#), ("c3", r#"["ws://e:1","#)] {
-        assert!(lone.sent(2, &format!(r#""origin":"{origin}""#)) && lone.sent(2, path), "{origin}");
-    }
-    // Nobody is told of itself.
-    lone.out.clear();
-    lone.meet(3, "ws://b:2", "c2");
-    assert!(lone.sent(3, r#""origin":"c3""#) && !lone.sent(3, r#""origin":"c2""#));
-}
-
-#[test]
 fn what_waits_for_a_route_is_bounded_and_the_newest_is_kept() {
     let mut lone = Lone::new();
     lone.meet(1, "ws://b:1", "c2");
@@ -623,47 +632,5 @@ fn namespace_policy_keeps_entries_of_other_clusters_out_and_their_removals_in() 
     assert_eq!(known(&lone, "plant.stop"), 1, "the own cluster may");
 }
 
-#[test]
-fn an_answer_comes_from_who_was_asked_or_in_its_clusters_name() {
-    let mut lone = Lone::new();
-    lone.meet(1, "ws://x:1", "c1");
-    lone.meet(2, "ws://e:1", "c2");
-    lone.meet(3, "ws://m:1", "c1");
-    let call = |id: &str| Call {
-        request_id: id.into(),
-        command: "far".into(),
-        function_id: None,
-        version_constraint: None,
-        resources: Vec::new(),
-        cluster: "c1".into(),
-        node: "ws://x:1".into(),
-        args: raw("[]"),
-        kwargs: raw("{}"),
-        deadline: Duration::from_secs(30),
-        patience: Duration::ZERO,
-    };
-    let own = url(0);
-    let answer = |id: &str, path: &[&str]| {
-        json!({"kind": "rpc-response", "request_id": id, "success": true, "result": 1, "responder": "ws://x:1",
-            "reply_to": path[0], "routing_path": path})
-    };
-    let answered = |lone: &Lone| lone.out.iter().any(|a| matches!(a, Action::CallAnswered { .. }));
-    lone.tell(Event::Call(Box::new(call("r1"))));
-    lone.out.clear();
-    for source in ["c1", "c2", ""] {
-        lone.message(2, "rpc", answer("r1", &[&own]), json!({"source_cluster": source}));
-        assert!(!answered(&lone));
-        assert_eq!(lone.refused(Reason::NotEntitled), 1);
-    }
-    // Nor is an answer to another node of ours passed on in our own name.
-    lone.message(2, "rpc", answer("r9", &["ws://m:1", &own]), json!({"source_cluster": "c1"}));
-    assert!(!lone.sent(3, "rpc-response"));
-    assert_eq!(lone.refused(Reason::NotEntitled), 1);
-    lone.message(3, "rpc", answer("r1", &[&own]), json!({"source_cluster": "c2"}));
-    assert!(!answered(&lone));
-    lone.message(3, "rpc", answer("r1", &[&own]), json!({"source_cluster": "c1"}));
-    assert!(answered(&lone));
-    lone.out.clear();
-    lone.message(1, "rpc", answer("r1", &[&own]), json!({"source_cluster": "c1"}));
-    assert!(!answered(&lone), "once");
-}
+mod answers;
+mod links;

@@ -5,7 +5,8 @@
 //! sent or counted, and the rotation over ways of equal cost is not moved. Whoever asks for a whole way puts the
 //! question of each [`Next`] to its node, which goes on from there as the message itself would.
 
-use serde::{Deserialize, Serialize};
+mod shape;
+mod topic;
 
 use super::onward::{Stage, Stuck, constraint_of, exceeds};
 use super::publish::{Copies, Relay};
@@ -15,178 +16,14 @@ use super::*;
 use crate::core::catalog::Leased;
 use crate::core::discovery::is_builtin;
 use crate::core::pubsub::pattern::Pattern;
-use crate::core::rpc::select::{Demands, choose, deciding, unmet};
+use crate::core::rpc::select::{Demands, Field, choose, least_load, unmet};
 use crate::core::rpc::version::Constraint;
 use crate::wire::fabric::{RpcRequest, Str, empty_object};
+use shape::NODES_MAX;
+pub use shape::{About, Endpoint, Fact, Next, Passage, Question, Sought, Step, Subscriber, Verdict};
 
 /// The function by which clients and nodes ask; it is in no catalog.
 pub const FUNCTION: &str = "mpreg.explain";
-
-/// What somebody wants to know.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    pub about: About,
-    /// Absent where a client asks: the way begins here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passage: Option<Passage>,
-    /// How many nodes may be asked, this one included.
-    #[serde(default = "nodes_max")]
-    pub nodes_max: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum About {
-    Call(Sought),
-    Topic {
-        topic: Text,
-    },
-    Route {
-        cluster: Text,
-        #[serde(default)]
-        avoid: Vec<Text>,
-    },
-}
-
-/// A call that is not made.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sought {
-    pub fun: Text,
-    #[serde(default)]
-    pub function_id: Option<Text>,
-    #[serde(default)]
-    pub version_constraint: Option<Text>,
-    #[serde(default)]
-    pub locs: Vec<Text>,
-    #[serde(default)]
-    pub target_cluster: Option<Text>,
-}
-
-/// What a message has behind it when it comes to a node, as its headers would say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Passage {
-    /// Nodes that it has passed; the last one asks.
-    pub nodes: Vec<Text>,
-    /// Clusters that it has passed.
-    #[serde(default)]
-    pub clusters: Vec<Text>,
-    /// The cluster of the client that began.
-    #[serde(default)]
-    pub caller_cluster: Text,
-    #[serde(default)]
-    pub hop_budget: Option<i64>,
-    #[serde(default)]
-    pub remaining_hops: Option<i64>,
-    /// Of a call: the node that is to run it.
-    #[serde(default)]
-    pub target_cluster: Option<Text>,
-    #[serde(default)]
-    pub target_node: Option<Text>,
-    /// Of a publication: who has a copy already, and for whom this node is to care.
-    #[serde(default)]
-    pub sent_to: Vec<Text>,
-    #[serde(default)]
-    pub relay_nodes: Vec<Text>,
-    #[serde(default)]
-    pub relay_clusters: Vec<Text>,
-}
-
-/// What one node says.
-#[derive(Debug, Serialize)]
-pub struct Step {
-    pub node: Text,
-    pub cluster: Text,
-    /// Wall clock.
-    pub evaluated_at: f64,
-    /// Of a call: all endpoints of that name, the chosen one first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<Vec<Endpoint>>,
-    /// Of a publication: the nodes that listen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscribers: Option<Vec<Subscriber>>,
-    /// Candidates or subscribers that are not shown.
-    pub left_off: usize,
-    /// Of a cluster: what this node knows of the ways to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace: Option<Box<Trace>>,
-    pub verdict: Verdict,
-    pub next: Vec<Next>,
-}
-
-/// What becomes of the message at a node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Verdict {
-    /// `runs_here`, `delivered_here`, `arrived`, `forwarded`, else why it ends.
-    pub word: &'static str,
-    /// False where it ends without having come where it was to go.
-    pub found: bool,
-    pub text: String,
-}
-
-/// An endpoint of a function.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Endpoint {
-    pub cluster: Text,
-    pub node: Text,
-    pub function_id: Text,
-    pub version: String,
-    pub resources: Vec<Text>,
-    pub load: f64,
-    #[serde(flatten)]
-    pub fact: Fact,
-    pub chosen: bool,
-    /// The first thing that speaks against it.
-    pub rejected_for: Option<&'static str>,
-    pub text: String,
-}
-
-/// Where an entry of the catalog comes from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Fact {
-    /// Since its holder wrote it.
-    pub age_seconds: f64,
-    pub expires_in_seconds: f64,
-    /// The peer that told of it: its holder, where there is a link. Absent for entries of this node.
-    pub told_by: Option<Text>,
-    /// Entries are not signed; this is the signature of the best route to their cluster. Absent for the own one.
-    pub route_signature: Option<&'static str>,
-}
-
-/// A node that listens to a topic.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Subscriber {
-    pub cluster: Text,
-    pub node: Text,
-    /// Those of its patterns that match.
-    pub patterns: Vec<Text>,
-    #[serde(flatten)]
-    pub fact: Fact,
-    pub served: bool,
-    pub text: String,
-}
-
-/// Where the message goes on.
-#[derive(Debug, Serialize)]
-pub struct Next {
-    pub node: Text,
-    pub cluster: Option<Text>,
-    /// `link`, `own_cluster`, `link_state`, `route` or `neighbour`.
-    pub by: &'static str,
-    /// The peer that told of the target, where that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub told_by: Option<Text>,
-    /// Of link state.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ways: Option<link_state::NextHop>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<TracedRoute>,
-    /// Subscribers and clusters that its copy is for besides itself.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub relays_to: Vec<Text>,
-    /// What that node is to be asked; absent where its answer is known.
-    #[serde(skip)]
-    pub question: Option<Question>,
-}
 
 /// Why there is a hop, kept beyond the question.
 #[derive(Default)]
@@ -208,31 +45,6 @@ impl Because {
             By::Neighbour => ("neighbour", None, None),
         };
         *self = Because { by: word, ways, route };
-    }
-}
-
-impl Question {
-    pub fn new(about: About) -> Question {
-        Question { about, passage: None, nodes_max: nodes_max() }
-    }
-
-    /// Refuses what no node asks.
-    pub fn check(&self) -> Result<(), CallError> {
-        let lists = self.passage.iter().flat_map(|p| {
-            [&p.nodes, &p.clusters, &p.sent_to, &p.relay_nodes, &p.relay_clusters].map(Vec::len)
-        });
-        let more = match &self.about {
-            About::Call(sought) => sought.locs.len(),
-            About::Topic { .. } => 0,
-            About::Route { avoid, .. } => avoid.len(),
-        };
-        match lists.chain([more]).find(|length| *length > LIST_MAX) {
-            Some(length) => {
-                let text = format!("ValueError: a list of {length} names; at most {LIST_MAX} are taken");
-                Err(CallError::failed(text).because(Reason::BadRequest))
-            }
-            None => Ok(()),
-        }
     }
 }
 
@@ -435,141 +247,6 @@ impl Fabric {
         exceeds(passage.nodes.len(), budget).then(|| Verdict::because(Reason::HopBudget))
     }
 
-    /// A publication of a client of this node, or one that another node would send here.
-    pub fn explain_topic(&mut self, topic: &Text, passage: Option<&Passage>, now: Now) -> Step {
-        let own = self.node_id().clone();
-        let cluster = self.cluster_id().clone();
-        let begins = Passage { hop_budget: Some(self.own.hops_max), ..Passage::default() };
-        let from = passage.and_then(|p| p.nodes.last()).cloned();
-        let mut onward = passage.cloned().unwrap_or(begins);
-        let budget = onward.hop_budget.unwrap_or(self.own.hops_max).min(self.own.hops_max);
-        let speaker = from.as_deref().and_then(|peer| self.membership.peer(peer));
-        let speaker = speaker.map_or(&cluster, |peer| &peer.cluster_id);
-        if let Err(reason) = self.federation.may_publish(speaker, topic) {
-            return self.step(now, Verdict::because(reason));
-        }
-        let refusal = passage.and_then(|p| self.header_refusal(p, budget));
-        onward.hop_budget = Some(budget);
-        onward.nodes.push(own.clone());
-        if onward.clusters.last() != Some(&cluster) {
-            onward.clusters.push(cluster.clone());
-        }
-        let audience = self.audience(topic);
-        let (nodes, clusters) = (onward.relay_nodes.clone(), onward.relay_clusters.clone());
-        let relay = Relay {
-            nodes: nodes.iter().map(Str::from).collect(),
-            clusters: clusters.iter().map(Str::from).collect(),
-        };
-        let targets = self.targets(&audience, passage.map(|_| &relay), &onward.clusters);
-        let passed: Vec<&str> = onward.nodes.iter().map(|n| &**n).collect();
-        let mut done = passed.clone();
-        done.extend(onward.sent_to.iter().map(|n| &**n));
-        let visited =
-            Visited { nodes: &passed, clusters: &onward.clusters, from_own_cluster: from.is_some() };
-        let mut notes: BTreeMap<Text, Because> = BTreeMap::new();
-        let way = |fabric: &mut Fabric, cluster: &str, node: &str, visited: Visited<'_>| {
-            let mut because = Because::default();
-            let hop = fabric.way_without_turn(cluster, node, visited, &mut |by| because.note(by));
-            if let Ok((node, _)) = &hop {
-                notes.insert(node.clone(), because);
-            }
-            hop
-        };
-        let goes_on = self.own.routing && refusal.is_none();
-        let copies = if goes_on { self.copies(&targets, &done, visited, way) } else { Copies::default() };
-        let mut subscribers = self.subscribers(topic, now);
-        for subscriber in &mut subscribers {
-            let key = (&subscriber.cluster, &subscriber.node);
-            (subscriber.served, subscriber.text) = if *key.1 == own {
-                (true, "delivered by this node".to_owned())
-            } else if done.contains(&&**key.1) {
-                (true, "has its copy already".to_owned())
-            } else if !targets.iter().any(|(c, n)| (c, n) == key) {
-                let foreign = self.is_foreign(key.0) && !self.is_bridging();
-                let text = if foreign { "this cluster talks to no other" } else { "others care for it" };
-                (!foreign, text.to_owned())
-            } else if let Some(verdict) = &refusal {
-                (false, verdict.text.clone())
-            } else if !self.own.routing {
-                (false, Verdict::because(Reason::RoutingOff).text)
-            } else if let Some((.., no_way)) =
-                copies.lost.iter().find(|(c, n, _)| *c == key.0 && (*n == key.1 || self.is_foreign(c)))
-            {
-                (false, Verdict::no_way(*no_way).text)
-            } else {
-                (true, served_by(&copies, key))
-            };
-        }
-        let reached = subscribers.iter().any(|s| s.served);
-        let here = subscribers.iter().any(|s| s.node == own);
-        let hops: Vec<Hop> = copies.hops.keys().cloned().collect();
-        let sent_to: Vec<Text> =
-            onward.sent_to.iter().chain(hops.iter().map(|(node, _)| node)).cloned().collect();
-        let mut next = Vec::new();
-        for (hop, relay) in &copies.hops {
-            let because = notes.remove(&hop.0).unwrap_or(Because { by: "link", ..Because::default() });
-            let passage = Passage {
-                sent_to: sent_to.clone(),
-                relay_nodes: relay.nodes.iter().map(Str::to_text).collect(),
-                relay_clusters: relay.clusters.iter().map(Str::to_text).collect(),
-                ..onward.clone()
-            };
-            let relays_to: Vec<Text> =
-                passage.relay_nodes.iter().chain(&passage.relay_clusters).cloned().collect();
-            // Who cares for nobody only delivers.
-            let question = (!relays_to.is_empty()).then(|| Question {
-                passage: Some(passage),
-                ..Question::new(About::Topic { topic: topic.clone() })
-            });
-            let told = relay.nodes.first().map(|n| n.to_text()).unwrap_or_else(|| hop.0.clone());
-            let next_hop = self.next_step(hop.clone(), because, (&cluster, &told), question, now);
-            next.push(Next { relays_to, ..next_hop });
-        }
-        let verdict = match (refusal, here, next.len()) {
-            (Some(refusal), false, _) => refusal,
-            (_, true, 0) => Verdict::reached("delivered_here", "only subscribers of this node listen"),
-            (_, false, 0) if subscribers.is_empty() => {
-                Verdict::ended("no_subscribers", "nobody that this node knows of listens to the topic")
-            }
-            (_, false, 0) => Verdict {
-                word: if passage.is_some() { "goes_no_further" } else { "no_way" },
-                found: passage.is_some() && reached,
-                text: "no copy leaves this node; see the subscribers".to_owned(),
-            },
-            (_, _, copies) => Verdict::reached("forwarded", format!("copies to {copies} nodes")),
-        };
-        let left_off = subscribers.len().saturating_sub(SHOWN_MAX);
-        // What fails is what is asked for.
-        subscribers.sort_by_key(|s| s.served);
-        subscribers.truncate(SHOWN_MAX);
-        let step = self.step(now, verdict).with_next(next);
-        Step { subscribers: Some(subscribers), left_off, ..step }
-    }
-
-    fn subscribers(&self, topic: &str, now: Now) -> Vec<Subscriber> {
-        let mut by_node: BTreeMap<(&Text, &Text), Subscriber> = BTreeMap::new();
-        for entry in self.catalog.topics() {
-            let matching = entry.patterns.iter().filter(|p| Pattern::parse(p).matches(topic));
-            let patterns: Vec<Text> = matching.cloned().collect();
-            if patterns.is_empty() {
-                continue;
-            }
-            let key = (&entry.cluster_id, &entry.node_id);
-            let subscriber = by_node.entry(key).or_insert_with(|| Subscriber {
-                cluster: entry.cluster_id.clone(),
-                node: entry.node_id.clone(),
-                patterns: Vec::new(),
-                fact: self.fact(&**entry, now),
-                served: false,
-                text: String::new(),
-            });
-            subscriber.patterns.extend(patterns);
-            subscriber.patterns.sort();
-            subscriber.patterns.dedup();
-        }
-        by_node.into_values().collect()
-    }
-
     /// A message for any node of a cluster, around those to avoid.
     pub fn explain_route(
         &mut self,
@@ -674,13 +351,16 @@ impl Fabric {
             })
         };
         let winner = functions.iter().position(|f| is_chosen(f));
+        let reachable = functions.iter().filter(|f| self.reaches(&f.cluster_id, &f.node_id));
+        let candidates = reachable.map(|f| self.candidate(f, &loads));
+        let least = least_load(candidates, demands, self.cluster_id());
         let mut shown = Vec::new();
         for (n, entry) in functions.iter().enumerate() {
             let against = match winner {
                 Some(w) if w == n => None,
                 _ => {
                     let winner = winner.and_then(|w| functions.get(w));
-                    Some(self.against(entry, winner.map(|w| &**w), demands, &loads))
+                    Some(self.against(entry, winner.map(|w| &**w), demands, (&loads, least)))
                 }
             };
             let candidate = self.candidate(entry, &loads);
@@ -709,7 +389,7 @@ impl Fabric {
         entry: &FunctionEntry,
         winner: Option<&FunctionEntry>,
         demands: &Demands<'_>,
-        loads: &BTreeMap<Text, f64>,
+        (loads, least_load): (&BTreeMap<Text, f64>, f64),
     ) -> (&'static str, String) {
         let candidate = self.candidate(entry, loads);
         if let Some(demand) = unmet(&candidate, demands) {
@@ -728,7 +408,8 @@ impl Fabric {
         if winner.local && !candidate.local {
             return ("other_node", "this node serves it itself".to_owned());
         }
-        let rank = deciding(&winner, &candidate, demands, self.cluster_id());
+        let field = Field { demands, own_cluster: self.cluster_id(), least_load };
+        let rank = field.deciding(&winner, &candidate);
         let text = match rank.map(|r| r.word()) {
             Some("higher_load") => {
                 let silent = self.membership.peer(candidate.node).is_none();
@@ -761,68 +442,9 @@ impl Fabric {
     }
 }
 
-impl Step {
-    /// Whether a subscriber of this node gets the publication.
-    pub fn delivers_here(&self) -> bool {
-        self.subscribers.iter().flatten().any(|s| s.node == self.node)
-    }
-
-    fn with_candidates(self, (candidates, left_off): (Vec<Endpoint>, usize)) -> Step {
-        Step { candidates: Some(candidates), left_off, ..self }
-    }
-
-    fn with_next(self, next: Vec<Next>) -> Step {
-        Step { next, ..self }
-    }
-}
-
-impl Verdict {
-    fn reached(word: &'static str, text: impl Into<String>) -> Verdict {
-        Verdict { word, found: true, text: text.into() }
-    }
-
-    fn ended(word: &'static str, text: impl Into<String>) -> Verdict {
-        Verdict { word, found: false, text: text.into() }
-    }
-
-    fn forwarded(node: &str) -> Verdict {
-        Verdict::reached("forwarded", format!("goes on to {node}"))
-    }
-
-    fn because(reason: Reason) -> Verdict {
-        let meaning = reason.meaning();
-        Verdict::ended(reason.name(), format!("{} {}", meaning.meaning, meaning.remedy))
-    }
-
-    /// The words of fabric.md 13.2, with what can be done about it.
-    fn no_way(no_way: NoWay) -> Verdict {
-        Verdict { word: no_way.word(), ..Verdict::because(no_way.reason()) }
-    }
-}
-
 fn call(sought: &Sought) -> Question {
     Question::new(About::Call(sought.clone()))
 }
 
-/// Whose copy reaches a subscriber.
-fn served_by(copies: &Copies, (cluster, node): (&Text, &Text)) -> String {
-    let relays = |relay: &Relay| {
-        relay.nodes.iter().any(|n| **n == **node) || relay.clusters.iter().any(|c| **c == **cluster)
-    };
-    let direct = copies.hops.keys().any(|(hop, _)| hop == node);
-    match copies.hops.iter().find(|(_, relay)| relays(relay)).filter(|_| !direct) {
-        Some(((hop, _), _)) => format!("by way of {hop}"),
-        None => "its own copy".to_owned(),
-    }
-}
-
-fn nodes_max() -> u32 {
-    NODES_MAX
-}
-
-/// Nodes that are asked for one explanation.
-const NODES_MAX: u32 = 64;
 /// Candidates and subscribers that one node shows.
 const SHOWN_MAX: usize = 64;
-/// Names in one list of a question.
-const LIST_MAX: usize = 10_000;

@@ -18,7 +18,7 @@ use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 /// When and under which numbers this node speaks.
 #[derive(Debug)]
 pub(super) struct Announcer {
-    seen: Seen,
+    pub seen: Seen,
     sequence: i64,
     /// The last date given to an own entry; the next is later, so that no two announcements tie.
     pub dated: f64,
@@ -560,7 +560,7 @@ fn by_cluster(to: &[Listener]) -> BTreeMap<Text, Vec<Listener>> {
 /// Sends gossip to each of these, with the others in its list of who has seen it, so that nobody of them is told again:
 /// news in a full mesh cost one message for each node. Nobody is in its own list, because a reference node passes on
 /// nothing that it is said to have seen (5.5), and nobody who has been silent, because what we send may not arrive.
-fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Action>) {
+pub(super) fn send_to_all<'a>(mut gossip: Gossip<'a>, to: &'a [Listener], out: &mut Vec<Action>) {
     let before = gossip.seen_by.len();
     for Listener { node, link, .. } in to {
         gossip.seen_by.truncate(before);

@@ -67,8 +67,8 @@ impl Fabric {
             functions.iter().map(|f| self.endpoint(f, self.membership.load_score(&f.node_id, now)));
         // A node without a link is only chosen where nobody better offers the function.
         let fits = |c: &Candidate<'_>| unmet(c, demands).is_none() && self.reaches(c.cluster, c.node);
-        let reachable = candidates.clone().filter(fits);
-        let chosen = choose(reachable, demands, self.cluster_id())
+        let reachable: Vec<_> = candidates.clone().filter(fits).collect();
+        let chosen = choose(reachable.iter().copied(), demands, self.cluster_id())
             .or_else(|_| choose(candidates, demands, self.cluster_id()))?;
         let is_it = |f: &&&Arc<FunctionEntry>| {
             *f.node_id == *chosen.node

@@ -105,19 +105,49 @@ impl Fabric {
     ) {
         let read = readable(link, gossip, |raw| LinkStateUpdate::decode(raw, now.wall), out);
         let (Some(update), Some(cluster)) = (read, self.membership.cluster_of(link).cloned()) else { return };
-        let (origin, own) = (update.origin.clone(), self.cluster_id().clone());
-        if origin == own && cluster == own {
+        let speaker = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
+        let (origin, own) = (&update.origin, self.cluster_id());
+        if origin == own && cluster == *own {
             // The node that speaks for this cluster; its links are known here from the routes of the border nodes.
             return self.pass_on_as_it_is(link, peer, gossip, |_| true, now, out);
         }
-        // A neighbour is the only one to speak of itself; of what is further away everybody may.
-        let is_neighbour = self.membership.connected_of(&origin).next().is_some();
-        if cluster != own && cluster != origin && is_neighbour {
-            let text = format!("{peer} of {cluster} speaks of the links of {origin}");
-            return refuse(out, Reason::LinkStateNotFromOrigin, Some(link), text);
+        // A neighbour is the only one to speak of itself; of what is further away those may that lead there.
+        if cluster != *own && cluster != *origin {
+            let may_speak = if self.membership.connected_of(origin).next().is_some() {
+                Err(Reason::LinkStateNotFromOrigin)
+            } else if origin == own || self.leads_to(&cluster, origin, || self.link_state.names(origin)) {
+                Ok(())
+            } else {
+                Err(Reason::LinkStateUnrouted)
+            };
+            if let Err(reason) = may_speak {
+                // The same message may come from somebody who is entitled.
+                self.announcer.seen.forget(&gossip.message_id);
+                let text = format!("{peer} of {cluster} speaks of the links of {origin}");
+                refuse(out, reason, Some(link), text);
+                let waits = reason == Reason::LinkStateUnrouted && self.link_state.mode() != Mode::Disabled;
+                if waits && !self.waiting_for_route.add_links(&cluster, Stored { update, speaker }) {
+                    let text = format!("too much of what {cluster} says of links waits for routes");
+                    refuse(out, Reason::LinkStateLimit, Some(link), text);
+                }
+                return;
+            }
         }
-        let speaker = gossip.propagation_path.first().unwrap_or(&gossip.sender_id).to_text();
-        let heard = self.link_state.heard(update, &speaker, now);
+        self.take_links((link, peer), update, &speaker, gossip, now, out);
+    }
+
+    /// Takes what a node may say of links, and passes on what was news.
+    fn take_links(
+        &mut self,
+        (link, peer): (LinkId, &Text),
+        update: LinkStateUpdate,
+        speaker: &Text,
+        gossip: &Gossip,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let origin = update.origin.clone();
+        let heard = self.link_state.heard(update, speaker, now);
         let unused = match heard.result {
             Ok(Applied::Ignored) => Some(Reason::LinkStateOff),
             Ok(Applied::Changed | Applied::Renewed) => None,
@@ -160,39 +190,30 @@ impl Fabric {
         self.introduce_link_state(cluster, to, out);
     }
 
-    /// What is known of the links of others, in the words of those who made it: a new peer would hear of them only with
-    /// their next announcements. Nobody is told of itself.
+    /// What is known of the links of others, in the words of those who made it, and of those of this cluster if it is
+    /// on this node to tell of them: a new peer would hear of them only with their next announcements. Nobody is told of
+    /// itself.
     fn introduce_link_state(&self, cluster: &Text, to: &[Listener], out: &mut Vec<Action>) {
         let own = self.node_id();
-        for Stored { update, speaker } in self.link_state.stored() {
-            let told = update.origin != *cluster && speaker != *own && to.iter().all(|l| l.node != speaker);
-            if let Some(payload) = to_raw_value(&update).ok().filter(|_| told) {
-                let gossip = Gossip {
-                    // The same wherever it comes from, so that it is passed on once.
-                    message_id: format!(
-                        "{speaker}:link-state:{}:{}",
-                        update.area.as_deref().unwrap_or_default(),
-                        update.sequence
-                    )
-                    .into(),
-                    message_type: "link_state_update".into(),
-                    sender_id: Str::from(&speaker),
-                    payload: Some(&payload),
-                    vector_clock: Clock::default(),
-                    sequence_number: update.sequence,
-                    ttl: GOSSIP_TTL - 1,
-                    hop_count: 1,
-                    max_hops: self.own.hops_max,
-                    digest: "".into(),
-                    checksum: "".into(),
-                    created_at: update.advertised_at,
-                    expires_at: update.advertised_at + update.ttl_seconds,
-                    propagation_path: vec![Str::from(&speaker)],
-                    seen_by: Vec::new(),
-                };
-                self.relay(&gossip, &payload, cluster, to, out);
+        let stored = self.link_state.stored().filter(|s| s.update.origin != *cluster && s.speaker != *own);
+        for stored in stored.filter(|s| to.iter().all(|l| l.node != s.speaker)) {
+            self.retell(&stored, cluster, to, out);
+        }
+        // The nodes of this cluster know its links from the routes of the border nodes.
+        if self.is_foreign(cluster) && self.links_of_cluster().1 {
+            for update in self.link_state.said() {
+                self.retell(&Stored { update: update.clone(), speaker: own.clone() }, cluster, to, out);
             }
         }
+    }
+
+    fn retell(&self, stored: &Stored, cluster: &str, to: &[Listener], out: &mut Vec<Action>) {
+        let Ok(payload) = to_raw_value(&stored.update) else { return };
+        let gossip = gossip_of(stored, &payload, self.own.hops_max);
+        if stored.speaker == *self.node_id() {
+            return gossip::send_to_all(gossip, to, out);
+        }
+        self.relay(&gossip, &payload, cluster, to, out);
     }
 
     /// A node of `cluster` has no link left; it may have been the last of its cluster.
@@ -314,13 +335,25 @@ impl Fabric {
         if self.link_state.mode() == Mode::Disabled {
             return;
         }
-        let own = self.node_id().clone();
+        let (links, speaks) = self.links_of_cluster();
+        let updates = self.link_state.own_updates(&links, now);
+        let to = self.listeners(&[], now);
+        for update in updates.into_iter().filter(|_| speaks && !to.is_empty()) {
+            if let Ok(payload) = to_raw_value(&update) {
+                self.say_one("link_state_update", &payload, "", true, &to, now, out);
+            }
+        }
+    }
+
+    /// The links of this cluster with others, and whether it is on this node to tell of them.
+    fn links_of_cluster(&self) -> (BTreeMap<Text, Link>, bool) {
+        let own = self.node_id();
         let mut links: BTreeMap<Text, Link> = BTreeMap::new();
         for (_, peer) in self.membership.connected().filter(|(_, p)| self.is_foreign(&p.cluster_id)) {
             let link = links.entry(peer.cluster_id.clone()).or_insert_with(|| link_of(peer.latency_ms()));
             link.latency_ms = link.latency_ms.min(peer.latency_ms());
         }
-        let mut speaker = (!links.is_empty()).then_some(&own);
+        let mut speaker = (!links.is_empty()).then_some(own);
         for (neighbour, routes) in self.routes.table().destinations() {
             for route in routes.filter(|r| r.path.len() == 2) {
                 if let Via::Border { node } = &route.via {
@@ -329,14 +362,8 @@ impl Fabric {
                 }
             }
         }
-        let speaks = speaker.is_none_or(|speaker| *speaker == own);
-        let updates = self.link_state.own_updates(&links, now);
-        let to = self.listeners(&[], now);
-        for update in updates.into_iter().filter(|_| speaks && !to.is_empty()) {
-            if let Ok(payload) = to_raw_value(&update) {
-                self.say_one("link_state_update", &payload, "", true, &to, now, out);
-            }
-        }
+        let speaks = speaker.is_none_or(|speaker| speaker == own);
+        (links, speaks)
     }
 
     /// Route control that came from a node of this cluster goes to all others of it.
@@ -371,6 +398,11 @@ impl Fabric {
                 let to = self.listeners(&[&peer], now);
                 self.say(changed, "", true, &to, now, out);
             }
+        }
+        for stored in self.waiting_for_route.take_links(speaker, cluster) {
+            let Ok(payload) = to_raw_value(&stored.update) else { continue };
+            let gossip = gossip_of(&stored, &payload, self.own.hops_max);
+            self.take_links((link, &peer), stored.update.clone(), &stored.speaker, &gossip, now, out);
         }
     }
 
@@ -430,6 +462,30 @@ impl Fabric {
     fn link_metrics(&self, link: LinkId) -> Link {
         let peer = self.membership.speaker(link).and_then(|node| self.membership.peer(node));
         link_of(peer.map_or(0.0, Peer::latency_ms))
+    }
+}
+
+/// Link state as the node sent it that made it.
+fn gossip_of<'a>(stored: &'a Stored, payload: &'a RawValue, hops_max: i64) -> Gossip<'a> {
+    let Stored { update, speaker } = stored;
+    let area = update.area.as_deref().unwrap_or_default();
+    Gossip {
+        // The same wherever it comes from, so that it is passed on once.
+        message_id: format!("{speaker}:link-state:{area}:{}", update.sequence).into(),
+        message_type: "link_state_update".into(),
+        sender_id: Str::from(speaker),
+        payload: Some(payload),
+        vector_clock: Clock::default(),
+        sequence_number: update.sequence,
+        ttl: GOSSIP_TTL - 1,
+        hop_count: 1,
+        max_hops: hops_max,
+        digest: "".into(),
+        checksum: "".into(),
+        created_at: update.advertised_at,
+        expires_at: update.advertised_at + update.ttl_seconds,
+        propagation_path: vec![Str::from(speaker)],
+        seen_by: Vec::new(),
     }
 }
 

@@ -36,6 +36,11 @@ impl Seen {
         self.order.push_back(name);
         true
     }
+
+    /// As if it had not been here.
+    pub fn forget(&mut self, name: &str) {
+        self.names.remove(name);
+    }
 }
 
 /// Each message asks here. Strangers choose the names, so the seed of the hash is a secret; nobody walks through the set.

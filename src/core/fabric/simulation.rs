@@ -651,3 +651,4 @@ fn the_same_seed_makes_the_same_run() {
 }
 
 mod explanations;
+mod floods;

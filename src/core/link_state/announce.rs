@@ -17,6 +17,8 @@ use crate::wire::fabric::link_state::{LinkStateUpdate, Neighbour};
 pub(super) struct Announcer {
     /// What was said last in each area: the neighbours, and whether the link to each can be used.
     told: BTreeMap<Option<Text>, BTreeMap<Text, bool>>,
+    /// The same in the words in which it was said.
+    said: BTreeMap<Option<Text>, LinkStateUpdate>,
     sequence: i64,
     due: Duration,
 }
@@ -28,7 +30,7 @@ impl Announcer {
         if settings.areas.local.is_empty() {
             told.insert(settings.default_area().cloned(), BTreeMap::new());
         }
-        Announcer { told, sequence: 0, due: Duration::ZERO }
+        Announcer { told, said: BTreeMap::new(), sequence: 0, due: Duration::ZERO }
     }
 
     /// Goes on with numbers after those of `floor`, the last date of a former life.
@@ -38,6 +40,11 @@ impl Announcer {
 
     pub fn due(&self) -> Duration {
         self.due
+    }
+
+    /// The last update of each area.
+    pub fn said(&self) -> impl Iterator<Item = &LinkStateUpdate> {
+        self.said.values()
     }
 
     /// The updates of all areas when they are due, of those that changed otherwise.
@@ -58,14 +65,16 @@ impl Announcer {
             let links = shares.remove(&area).unwrap_or_default();
             let usable = links.iter().map(|(name, link)| (name.clone(), edge_cost(link).is_some())).collect();
             if all || self.told.get(&area) != Some(&usable) {
-                updates.push(LinkStateUpdate {
+                let update = LinkStateUpdate {
                     origin: settings.cluster_id.clone(),
                     neighbors: links.iter().map(neighbour).collect(),
                     advertised_at: now.wall,
                     ttl_seconds: settings.ttl_seconds,
                     sequence: self.number(now),
                     area: area.clone(),
-                });
+                };
+                self.said.insert(area.clone(), update.clone());
+                updates.push(update);
                 self.told.insert(area, usable);
             }
         }

@@ -36,6 +36,8 @@ pub(super) struct Database {
     origins: BTreeMap<Text, BTreeMap<Speaker, Record>>,
     /// Neighbours of all records.
     pub neighbours: usize,
+    /// How many records name a cluster as a neighbour.
+    named: BTreeMap<Text, usize>,
     /// No record ends earlier; it may be that none ends then.
     next_end: Option<Duration>,
 }
@@ -110,6 +112,12 @@ impl Database {
             return Err(Reason::LinkStateLimit);
         }
         self.neighbours = total;
+        for name in known.into_iter().flat_map(|k| k.neighbours.keys()) {
+            unname(&mut self.named, name);
+        }
+        for name in record.neighbours.keys() {
+            *self.named.entry(name.clone()).or_default() += 1;
+        }
         self.next_end = Some(self.next_end.map_or(record.ends, |end| end.min(record.ends)));
         self.origins.entry(update.origin).or_default().insert(key, record);
         Ok(if changed { Applied::Changed } else { Applied::Renewed })
@@ -122,6 +130,9 @@ impl Database {
         }
         let before = self.records();
         for records in self.origins.values_mut() {
+            for over in records.values().filter(|r| r.ends <= now.mono) {
+                over.neighbours.keys().for_each(|name| unname(&mut self.named, name));
+            }
             records.retain(|_, r| r.ends > now.mono);
         }
         self.origins.retain(|_, records| !records.is_empty());
@@ -133,6 +144,11 @@ impl Database {
 
     pub fn next_end(&self) -> Option<Duration> {
         self.next_end
+    }
+
+    /// Whether some record names a cluster as a neighbour.
+    pub fn names(&self, cluster: &str) -> bool {
+        self.named.contains_key(cluster)
     }
 
     pub fn records(&self) -> usize {
@@ -179,6 +195,15 @@ impl Record {
     fn is_newer(&self, known: &Record) -> bool {
         self.sequence > known.sequence
             || self.sequence == known.sequence && self.advertised_at > known.advertised_at
+    }
+}
+
+fn unname(named: &mut BTreeMap<Text, usize>, name: &Text) {
+    if let Some(count) = named.get_mut(name) {
+        *count -= 1;
+        if *count == 0 {
+            named.remove(name);
+        }
     }
 }
 

@@ -235,6 +235,11 @@ impl LinkState {
         self.database.stored()
     }
 
+    /// The own updates that are told now, for who has not heard them.
+    pub fn said(&self) -> impl Iterator<Item = &LinkStateUpdate> {
+        self.announcer.said()
+    }
+
     /// Forgets what was not renewed in time, and nothing else; the number of stored updates that went.
     pub fn expire(&mut self, now: Now) -> usize {
         let gone = self.database.expire(now);
@@ -273,6 +278,11 @@ impl LinkState {
     /// Whether any way leads to `cluster`, however long.
     pub fn reaches(&self, cluster: &str) -> bool {
         self.graph().reaches(cluster)
+    }
+
+    /// Whether somebody tells of a link to `cluster`.
+    pub fn names(&self, cluster: &str) -> bool {
+        self.database.names(cluster)
     }
 
     /// The clusters that a usable link leads to from `cluster`, by name.

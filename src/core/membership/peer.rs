@@ -78,7 +78,7 @@ impl Peer {
         self.links.iter().copied()
     }
 
-    /// Milliseconds to the peer, one way; 0 until it was measured, and below a millisecond.
+    /// Milliseconds to the peer, one way, in hundredths; 0 until it was measured.
     pub fn latency_ms(&self) -> f64 {
         self.latency.in_use_ms
     }
@@ -118,10 +118,12 @@ impl Peer {
 }
 
 /// How long a message takes to a peer: half of the shortest of the last round trips, because waiting in queues is load
-/// and not distance. Whole milliseconds, and changed only where the difference is worth a new choice of routes.
+/// and not distance. Hundredths of a millisecond, so that links within a building differ too, and once known changed
+/// only where the difference is worth a new choice of routes: everybody behind is told of it.
 #[derive(Debug, Default)]
 pub(super) struct Latency {
     recent: VecDeque<Duration>,
+    is_known: bool,
     in_use_ms: f64,
 }
 
@@ -133,10 +135,11 @@ impl Latency {
         }
         let shortest = self.recent.iter().min().filter(|_| self.recent.len() >= ROUND_TRIPS_MIN);
         let Some(shortest) = shortest else { return };
-        let measured = (shortest.as_secs_f64() * 1000.0 / 2.0).floor();
-        let difference = (measured - self.in_use_ms).abs();
-        if difference >= LATENCY_STEP_MS && difference > self.in_use_ms * LATENCY_STEP_SHARE {
-            self.in_use_ms = measured;
+        let measured_ms = (shortest.as_secs_f64() * 1000.0 / 2.0 * LATENCY_PARTS).round() / LATENCY_PARTS;
+        let difference = (measured_ms - self.in_use_ms).abs();
+        let is_worth_it = difference >= LATENCY_STEP_MS && difference > self.in_use_ms * LATENCY_STEP_SHARE;
+        if !self.is_known || is_worth_it {
+            (self.is_known, self.in_use_ms) = (true, measured_ms);
         }
     }
 }
@@ -165,6 +168,32 @@ const STALE_LOAD: f64 = 500.0;
 /// Round trips that latency is taken from, and how many it takes at least.
 const ROUND_TRIPS: usize = 16;
 const ROUND_TRIPS_MIN: usize = 3;
+/// Of a millisecond: no clock that crosses a network is worth more digits.
+const LATENCY_PARTS: f64 = 100.0;
 /// Latency is changed by at least this much, absolutely and as a share of itself.
-const LATENCY_STEP_MS: f64 = 1.0;
+const LATENCY_STEP_MS: f64 = 0.1;
 const LATENCY_STEP_SHARE: f64 = 0.2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(round_trips_us: impl IntoIterator<Item = u64>) -> f64 {
+        let mut latency = Latency::default();
+        round_trips_us.into_iter().for_each(|us| latency.add(Duration::from_micros(us)));
+        latency.in_use_ms
+    }
+
+    #[test]
+    fn links_within_a_building_differ_and_noise_changes_nothing() {
+        assert_eq!(after([400, 900]), 0.0, "two are too few");
+        assert_eq!(after([400, 900, 612]), 0.2);
+        assert_eq!(after([90, 90, 90]), 0.05, "the first is taken, however small");
+        let noisy = (0..200).map(|n| 400 + (n * 37) % 150);
+        assert_eq!(after(noisy.clone()), 0.2);
+        // Waiting in queues is not distance, until all of the last are late.
+        assert_eq!(after(noisy.clone().chain([9000; 15])), 0.2);
+        assert_eq!(after(noisy.chain([9000; 16])), 4.5);
+        assert_eq!(after([40_000; 3].into_iter().chain([43_000; 50])), 20.0, "not worth a new choice");
+    }
+}

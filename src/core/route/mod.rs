@@ -140,6 +140,12 @@ impl Routes {
         self.tell.last_date()
     }
 
+    /// Whether policy would let in a plain route of a neighbour to a destination behind it.
+    pub fn may_lead(&self, neighbour: &str, destination: &str) -> bool {
+        let route = Subject { advertiser: neighbour, destination, tags: &[], hops: 2 };
+        self.rules.import.admits(neighbour, route).is_ok()
+    }
+
     /// What is held; all questions go there.
     pub fn table(&self) -> &Table {
         &self.table

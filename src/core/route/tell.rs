@@ -207,9 +207,15 @@ impl Hearing {
                 };
                 return Vec::new();
             }
-            (Some(said), Some(wanted)) if said == wanted => {
-                let again = refresh.then(|| voice.announce(&destination, wanted, dates.next(now)));
-                return again.into_iter().collect();
+            (Some(said), Some(like)) if said.is_much_like(like) => {
+                if !refresh {
+                    return Vec::new();
+                }
+                let again = voice.announce(&destination, like, dates.next(now));
+                if let Some(record) = self.told.get_mut(&destination) {
+                    record.said = wanted;
+                }
+                return vec![again];
             }
             (_, Some(_)) if !rests => {
                 self.waiting.extend(rested_at.map(|at| (at, destination)));
@@ -317,6 +323,16 @@ impl Outward {
         }
     }
 
+    /// Whether what is different can wait until all is said again: a latency that moves by less than a choice of routes
+    /// is worth would else travel through all clusters each time, and hold up what is news.
+    fn is_much_like(&self, other: &Outward) -> bool {
+        let apart_ms = (self.metrics.latency_ms - other.metrics.latency_ms).abs();
+        let metrics = Metrics { latency_ms: self.metrics.latency_ms, ..other.metrics };
+        (&self.path, &self.tags) == (&other.path, &other.tags)
+            && self.metrics == metrics
+            && (apart_ms < LATENCY_NEWS_MS || self.metrics.latency_ms == other.metrics.latency_ms)
+    }
+
     /// Whether a hearer knows it already; how long it lives and who said it here are not news to it.
     fn says(&self) -> (&[Text], &Metrics, &[Text]) {
         (&self.path, &self.metrics, &self.tags)
@@ -347,6 +363,8 @@ impl Dates {
 /// How often a hearer is told of changes of one destination. Long enough that a storm of changes ends as one, short
 /// enough that nobody waits for it.
 pub(super) const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
+/// A latency that changed by less is told with the next repetition.
+const LATENCY_NEWS_MS: f64 = 1.0;
 /// Larger than the distance of two numbers that tell the time of day.
 const DATE_STEP_SECONDS: f64 = 1e-6;
 const AHEAD_SECONDS_MAX: f64 = 60.0;

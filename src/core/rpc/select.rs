@@ -1,8 +1,8 @@
 //! Where a command runs, and if nowhere, why (client.md 2.6).
 //!
 //! Choosing is a pure function over the endpoints of a snapshot. The own cluster comes before others, within it the
-//! own node, then the lowest load, then the highest version; ties are broken by name, never by chance. A failure
-//! says which demand nothing fulfils and what there is instead, in a text of bounded length.
+//! own node, then the highest version among those with about the lowest load; ties are broken by load and name, never
+//! by chance. A failure says which demand nothing fulfils and what there is instead, in a text of bounded length.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -61,27 +61,52 @@ pub fn choose<'a>(
     demands: &Demands<'_>,
     own_cluster: &str,
 ) -> Result<Candidate<'a>, CallError> {
-    candidates
-        .clone()
-        .filter(|c| DEMANDS.iter().all(|demand| demand.is_met(c, demands)))
-        .min_by(|a, b| order(a, b, demands, own_cluster))
-        .ok_or_else(|| explain(candidates, demands))
+    let matching = || candidates.clone().filter(|c| DEMANDS.iter().all(|demand| demand.is_met(c, demands)));
+    let least_load = least_load(candidates.clone(), demands, own_cluster);
+    let field = Field { demands, own_cluster, least_load };
+    matching().min_by(|a, b| field.order(a, b)).ok_or_else(|| explain(candidates, demands))
 }
 
-/// The first is the better one.
-fn order(a: &Candidate<'_>, b: &Candidate<'_>, demands: &Demands<'_>, own_cluster: &str) -> Ordering {
-    let decides = |rank: &Rank| rank.compare(a, b, demands, own_cluster);
-    RANKS.iter().map(decides).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+/// Among whom is chosen, and for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'a> {
+    pub demands: &'a Demands<'a>,
+    pub own_cluster: &'a str,
+    /// See [`least_load`].
+    pub least_load: f64,
 }
 
-/// Which rank sets two endpoints apart that both meet the demands; `None` where they are the same to a caller.
-pub fn deciding(
-    a: &Candidate<'_>,
-    b: &Candidate<'_>,
+impl Field<'_> {
+    /// The first is the better one.
+    fn order(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
+        let decides = |rank: &Rank| rank.compare(a, b, self);
+        RANKS.iter().map(decides).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Which rank sets two endpoints apart that both meet the demands; `None` where they are the same to a caller.
+    pub fn deciding(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> Option<Rank> {
+        RANKS.iter().copied().find(|rank| rank.compare(a, b, self).is_ne())
+    }
+
+    /// Load is a count of connections that is some seconds old: small differences say nothing.
+    fn is_crowded(&self, c: &Candidate<'_>) -> bool {
+        c.load > self.least_load * NEAR_SHARE + NEAR_CONNECTIONS
+    }
+}
+
+/// The least load of those that meet the demands, as far as what counts before load leaves them in the choice.
+pub fn least_load<'a>(
+    candidates: impl Iterator<Item = Candidate<'a>>,
     demands: &Demands<'_>,
     own_cluster: &str,
-) -> Option<Rank> {
-    RANKS.iter().copied().find(|rank| rank.compare(a, b, demands, own_cluster).is_ne())
+) -> f64 {
+    let field = Field { demands, own_cluster, least_load: 0.0 };
+    let matching = candidates.filter(|c| DEMANDS.iter().all(|demand| demand.is_met(c, demands)));
+    let before_load = |a: &Candidate<'_>, b: &Candidate<'_>| {
+        BEFORE_LOAD.iter().fold(Ordering::Equal, |o, r| o.then(r.compare(a, b, &field)))
+    };
+    let least = matching.min_by(|a, b| before_load(a, b).then(a.load.total_cmp(&b.load)));
+    least.map_or(0.0, |c| c.load)
 }
 
 /// The first demand that an endpoint does not meet.
@@ -95,23 +120,24 @@ pub enum Rank {
     Release,
     OwnCluster,
     OwnNode,
-    Load,
+    /// Its load is about the lowest.
+    Crowd,
     Version,
+    Load,
     Name,
 }
 
+const BEFORE_LOAD: &[Rank] = &[Rank::Release, Rank::OwnCluster, Rank::OwnNode];
 const RANKS: &[Rank] =
-    &[Rank::Release, Rank::OwnCluster, Rank::OwnNode, Rank::Load, Rank::Version, Rank::Name];
+    &[Rank::Release, Rank::OwnCluster, Rank::OwnNode, Rank::Crowd, Rank::Version, Rank::Load, Rank::Name];
+/// A load is near the least one up to this share of it and so many connections more.
+const NEAR_SHARE: f64 = 1.25;
+const NEAR_CONNECTIONS: f64 = 8.0;
 
 impl Rank {
     /// The lesser is the better one.
-    fn compare(
-        self,
-        a: &Candidate<'_>,
-        b: &Candidate<'_>,
-        demands: &Demands<'_>,
-        own_cluster: &str,
-    ) -> Ordering {
+    fn compare(self, a: &Candidate<'_>, b: &Candidate<'_>, field: &Field<'_>) -> Ordering {
+        let Field { demands, own_cluster, .. } = *field;
         // Who does not ask for a pre-release gets one only where nothing else is offered.
         let unasked = |c: &Candidate<'_>| {
             demands.constraint.is_none_or(Constraint::is_any) && !c.version.pre.is_empty()
@@ -120,6 +146,7 @@ impl Rank {
             Rank::Release => unasked(a).cmp(&unasked(b)),
             Rank::OwnCluster => (a.cluster != own_cluster).cmp(&(b.cluster != own_cluster)),
             Rank::OwnNode => b.local.cmp(&a.local),
+            Rank::Crowd => field.is_crowded(a).cmp(&field.is_crowded(b)),
             Rank::Load => a.load.total_cmp(&b.load),
             Rank::Version => b.version.cmp(a.version),
             Rank::Name => (a.cluster, a.node, a.function_id).cmp(&(b.cluster, b.node, b.function_id)),
@@ -132,7 +159,7 @@ impl Rank {
             Rank::Release => "unasked_prerelease",
             Rank::OwnCluster => "other_cluster",
             Rank::OwnNode => "other_node",
-            Rank::Load => "higher_load",
+            Rank::Crowd | Rank::Load => "higher_load",
             Rank::Version => "lower_version",
             Rank::Name => "later_name",
         }
@@ -323,6 +350,19 @@ mod tests {
         assert_eq!(with_own.node(&asks("f")), "me");
         let constraint = Constraint::parse(">=1").unwrap();
         assert_eq!(with_own.node(&Demands { constraint: Some(&constraint), ..asks("f") }), "idle-new");
+    }
+
+    #[test]
+    fn the_highest_version_goes_before_small_differences_of_load() {
+        let of = |load: f64| {
+            let catalog = Catalog::of(&[
+                ("f", "f", "1.9.0", &[], "c1", "old", 10.0, false),
+                ("f", "f", "1.10.0", &[], "c1", "new", load, false),
+                ("f", "f", "1.10.0", &[], "c2", "far", 0.0, false),
+            ]);
+            catalog.node(&asks("f"))
+        };
+        assert_eq!([0.0, 10.0, 20.0, 21.0, 510.0].map(of), ["new", "new", "new", "old", "old"]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Fabric {
                 if self.is_foreign(speaker) && self.may_come_from(speaker, source).is_err() {
                     return refuse(out, Reason::NotEntitled, Some(link), not_asked());
                 }
-                self.way_back(response)
+                self.way_back(response).or_else(|| self.way_round(message, response))
             }
         };
         let Some((first, node)) = back else {
@@ -58,11 +58,14 @@ impl Fabric {
         let _ = self.send_back(first, &node, (&cluster, reply_to), (&next, response), out);
     }
 
-    /// Who was asked answers, or, where the first way back is gone, a node of the same cluster that brings an answer of
-    /// the cluster that was asked.
+    /// Who was asked answers, or, where the first way back is gone, a node that brings an answer of the cluster that
+    /// was asked: one of the same cluster as who was asked, or of one that leads there.
     fn may_answer(&self, peer: &Text, source: &str, (hop, cluster, node): (&Text, &Text, &Text)) -> bool {
         let of = |node: &Text| self.membership.peer(node).map(|p| &p.cluster_id);
-        peer == hop || peer == node || (*source == **cluster && of(peer).is_some() && of(peer) == of(hop))
+        let leads_there = |of_peer: &Text| {
+            Some(of_peer) == of(hop) || self.is_foreign(source) && self.may_speak(of_peer, source).is_ok()
+        };
+        peer == hop || peer == node || (*source == **cluster && of(peer).is_some_and(leads_there))
     }
 
     /// For an answer that we keep no record of: the node before us on the path of its request.
@@ -71,6 +74,22 @@ impl Fabric {
         let at = response.routing_path.iter().position(|node| **node == **own)?;
         let before = response.routing_path.get(at.checked_sub(1)?)?.to_text();
         Some((self.membership.link_to(&before)?, before))
+    }
+
+    /// For an answer whose way back is broken before us: towards the node that asked.
+    fn way_round(&mut self, message: &Message, response: &RpcResponse) -> Option<(LinkId, Text)> {
+        let own = self.node_id().clone();
+        let cluster = response.reply_cluster.as_deref().unwrap_or_else(|| &**self.cluster_id()).to_owned();
+        if response.reply_to.is_empty() || self.federation.may_reach(&cluster).is_err() {
+            return None;
+        }
+        let passed = message.headers.routing_path.iter().map(|node| &**node);
+        let nodes: Vec<&str> = passed.chain([&*own]).collect();
+        let clusters = message.headers.federation_path.iter().map(Str::to_text);
+        let clusters: Vec<Text> = clusters.filter(|passed| *passed != *self.cluster_id()).collect();
+        let visited = Visited { nodes: &nodes, clusters: &clusters, ..Visited::default() };
+        let (node, link) = self.way_to(&cluster, &response.reply_to, visited).ok()?;
+        Some((link, node))
     }
 
     /// Answers a request on the link it came on, in the form of 12.2.

@@ -35,7 +35,7 @@ impl Fabric {
         };
         let running = self.calls.running.iter().find(|(_, r)| of_peer(&r.asked)).map(|(id, _)| *id);
         if let Some(execution) = running {
-            self.calls.running.remove(&execution);
+            self.calls.take_running(execution);
             out.push(Action::CancelExecution { execution });
         }
         let key = (request_id, reply_to);
