@@ -81,6 +81,7 @@ pub fn main(plan: LoadPlan) -> ExitCode {
     for fault in loaded.warnings.iter().chain(&loaded.notices) {
         log::warn!("{fault}");
     }
+    operate::logs::warn_of_unknown(&loaded.settings);
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(run(executor.clone(), plan, loaded, supervisor)))
 }

@@ -11,6 +11,7 @@ mod logs;
 mod monitoring;
 mod peering;
 mod pubsub;
+mod reloads;
 mod restart;
 mod rpc;
 mod signals;
