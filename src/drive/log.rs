@@ -90,7 +90,8 @@ impl Log for Logger {
         if let Some(asked) = scope_level(metadata.target(), &settings.scopes) {
             return level <= asked;
         }
-        level <= settings.level && (is_own(metadata.target()) || level <= Level::Warn)
+        level <= settings.level
+            && (is_own(metadata.target()) || level <= Level::Warn && !comes_back(metadata.target()))
             || level <= Level::Debug && in_scope(metadata.target(), &settings.debug_scopes)
     }
 
@@ -257,6 +258,12 @@ fn is_own(target: &str) -> bool {
     target.split("::").next() == Some("mpreg")
 }
 
+/// What the store says as it fails comes back to us as an error, too, and is told once, with its key and its remedy. Its
+/// workers have nobody else to tell.
+fn comes_back(target: &str) -> bool {
+    COMING_BACK.iter().any(|module| is_in(target, module))
+}
+
 /// Whether a scope is about lines that a node or one of its libraries writes; a scope that is not would do nothing.
 pub fn is_known_scope(scope: &str) -> bool {
     MODULES.iter().any(|module| is_in(&format!("mpreg::{module}"), scope))
@@ -309,6 +316,10 @@ pub const MODULES: &[&str] = &[
 ];
 /// The libraries that do.
 pub const LIBRARIES: &[&str] = &["async_tungstenite", "fjall", "lsm_tree", "rustls", "sfa", "tungstenite"];
+
+/// Modules of the store that run in calls of ours.
+const COMING_BACK: &[&str] =
+    &["fjall::batch", "fjall::db", "fjall::file", "fjall::journal", "fjall::keyspace", "fjall::locked_file"];
 
 /// Now, as RFC 3339 in UTC with milliseconds.
 fn timestamp() -> String {
@@ -399,6 +410,16 @@ mod tests {
         ] {
             assert_eq!(in_scope(target, &[scope.to_string()]), inside, "{scope}");
         }
+    }
+
+    #[test]
+    fn what_the_store_says_to_its_caller_is_not_told_twice() {
+        assert!(comes_back("fjall::journal::writer") && comes_back("fjall::keyspace"));
+        assert!(
+            !comes_back("fjall::worker_pool")
+                && !comes_back("fjall::poison")
+                && !comes_back("lsm_tree::tree")
+        );
     }
 
     #[test]
