@@ -1,6 +1,6 @@
 # What is done to the package, in order; each step ends at the first thing that is not as it should be.
 
-steps="lint_deb install_deb verify_unit start_node call_node journal manual start_time control control_refused
+steps="lint_deb lint_rpm install_deb verify_unit start_node call_node journal manual start_time control control_refused
     reload_good reload_bad reload_undone drain start_with_bad_configuration port_taken state_missing state_of_others
     disk_full disk_full_while_running certificate_expired clock_far_off kill watchdog restart_with_socket
     remove_and_purge upgrade install_rpm upgrade_rpm remove_rpm"
@@ -96,6 +96,11 @@ step_lint_deb() {
     fi
     lintian --fail-on "$accepted" --tag-display-limit 0 "$packages"/mpreg_*.deb
     measured "$(cd "$packages" && stat -c '%n %s bytes' -- *.deb *.rpm | paste -sd' ')"
+}
+
+step_lint_rpm() {
+    command -v rpmlint > /dev/null || { echo "!! NO rpmlint HERE: the .rpm is NOT checked"; return; }
+    rpmlint -c tests/appliance/rpmlint.toml "$packages"/mpreg-*.rpm
 }
 
 has_manual() { dpkg-deb -c "$packages"/mpreg_*.deb | grep /usr/share/man/ || true; }
