@@ -437,25 +437,32 @@ catalog_ttl = "2s"'
     until_inside 'mpreg ctl status | grep -q "^  health *ready"'
     [ "$(main_pid)" = "$pid" ] || fail "another process"
     expect "journal" "$(journal -p warning -o cat)" '^persistence.dir: the store cannot be written: .*No space left.*; make room'
-    [ "$(journal -p warning -o cat | wc -l)" = 1 ] || fail "more than one line: $(journal -p warning -o cat)"
+    [ "$(journal -p err -o cat | wc -l)" = 1 ] || fail "more than one line: $(journal -p err -o cat)"
+    expect "journal" "$(journal -o cat)" '^the store works again$'
     unconfigure
     inside_sh 'systemctl stop mpreg; umount /var/lib/mpreg; systemctl start mpreg'
 }
 
-# NAME DAYS: a certificate in the machine that ends so many days from now.
+# A certificate in the machine that holds from 2020 until this time; false where it cannot be made.
 certificate() {
     command -v openssl > /dev/null || return 1
     local place=$machine/certificate
+    rm -rf "$place"
     mkdir -p "$place"
+    touch "$place/index"
+    echo 01 > "$place/serial"
     openssl req -new -newkey ed25519 -nodes -keyout "$place/key.pem" -subj /CN=localhost -out "$place/request.pem" 2> /dev/null
-    openssl x509 -req -in "$place/request.pem" -signkey "$place/key.pem" -days "$1" \
-        -extfile <(echo subjectAltName=DNS:localhost) -out "$place/cert.pem" 2> /dev/null
+    printf '%s\n' '[ca]' 'default_ca = own' '[own]' "database = $place/index" "serial = $place/serial" \
+        "new_certs_dir = $place" '[any]' 'commonName = supplied' > "$place/config"
+    openssl ca -batch -notext -selfsign -md default -policy any -config "$place/config" -keyfile "$place/key.pem" \
+        -in "$place/request.pem" -out "$place/cert.pem" -startdate 20200101000000Z -enddate "$1" \
+        -extfile <(echo subjectAltName=DNS:localhost) 2> /dev/null
     inside_sh 'install -d -o mpreg -m 700 /etc/mpreg/tls; cat > /etc/mpreg/tls/cert.pem' < "$place/cert.pem"
     inside_sh 'install -o mpreg -m 600 /dev/stdin /etc/mpreg/tls/key.pem' < "$place/key.pem"
 }
 
 step_certificate_expired() {
-    certificate -1 || { echo "!! NO openssl HERE: an expired certificate is NOT tested"; return; }
+    certificate 20200201000000Z || { echo "!! NO openssl HERE: an expired certificate is NOT tested"; return; }
     configure '[tls]
 cert_file = "/etc/mpreg/tls/cert.pem"
 key_file = "/etc/mpreg/tls/key.pem"
@@ -470,7 +477,7 @@ port = 7443'
     [ "$(told_times '^tls.cert_file')" = 1 ] || fail "not one line"
     expect "status" "$(property mpreg StatusText)" 'tls.cert_file.*serving as'
     call_answers
-    certificate 30
+    certificate 20990101000000Z
     inside systemctl reload mpreg
     until_inside '! systemctl show mpreg -p StatusText | grep -q tls.cert_file'
     unconfigure
