@@ -95,8 +95,13 @@ impl Loaded {
         let secrets = secret::resolved(&self.settings);
         for (path, secret) in secret::resolved(&new.settings) {
             let is_new = !secrets.iter().any(|(other, old)| *other == path && *old == secret);
-            if let Some(key) =
-                schema::key(path).filter(|key| is_new && !changed.iter().any(|c| c.path == key.path))
+            // Where no file is named, the secret stands under another key.
+            let is_there = match new.values.get(path).map(|setting| &setting.value) {
+                Some(Value::Text(file)) => !file.is_empty(),
+                other => other.is_some(),
+            };
+            if let Some(key) = schema::key(path)
+                .filter(|key| is_new && is_there && !changed.iter().any(|c| c.path == key.path))
             {
                 changed.push(key);
             }

@@ -61,6 +61,9 @@ pub fn date_fault(certificate: &CertificateDer<'_>, wall: f64) -> Option<String>
                 days(ahead)
             ))
         }
+        Error::InvalidCertValidity => {
+            Some("the certificate ends before it begins: nobody who checks it connects".to_owned())
+        }
         _ => match date_error(certificate, now + SOON)? {
             Error::CertExpired { not_after, .. } => {
                 let left = Duration::from_secs(not_after.as_secs()).saturating_sub(now);
@@ -146,6 +149,9 @@ mod tests {
         assert_eq!(at(10.0), None);
         assert!(at(50.0).unwrap().contains("expires in 9 days"), "{:?}", at(50.0));
         assert!(at(60.0).unwrap().contains("expired 1 days ago"), "{:?}", at(60.0));
+        params.not_before = rcgen::date_time_ymd(2030, 4, 1);
+        let never = params.self_signed(&key).unwrap().der().clone();
+        assert!(date_fault(&never, 22_000.0 * 86_400.0).unwrap().contains("ends before it begins"));
     }
 
     #[test]

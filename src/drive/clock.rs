@@ -8,15 +8,23 @@ use crate::core::time::Now;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
+    #[cfg(feature = "test-hooks")]
+    ahead_seconds: f64,
 }
 
 impl Clock {
     pub fn start() -> Clock {
-        Clock { start: Instant::now() }
+        Clock {
+            start: Instant::now(),
+            #[cfg(feature = "test-hooks")]
+            ahead_seconds: crate::node::hooks::clock_ahead_seconds(),
+        }
     }
 
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        #[cfg(feature = "test-hooks")]
+        let wall = wall + self.ahead_seconds;
         Now { wall, mono: self.start.elapsed() }
     }
 

@@ -254,11 +254,6 @@ impl DialError {
     fn refused(text: &str) -> DialError {
         DialError::Refused { status: 0, text: text.to_owned() }
     }
-
-    /// False where only a change of the configuration helps.
-    pub fn may_pass(&self) -> bool {
-        !matches!(self, DialError::Unusable(_))
-    }
 }
 
 impl fmt::Display for DialError {

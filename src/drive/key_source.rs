@@ -6,7 +6,7 @@
 //! the configuration sees to.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use smol::io::{AsyncRead, AsyncReadExt as _};
 use smol::{Async, Timer};
 
 use super::fetch::{FetchSettings, fetch};
+use super::file::read_bounded;
 use super::resolve::Resolver;
 use super::tls::TlsTrust;
 use super::worker::INHERITED;
@@ -70,7 +71,7 @@ async fn get(url: &str, tls: Option<Arc<TlsTrust>>) -> Result<KeyDocument, Strin
 
 fn read_directory(path: &Path) -> Result<Vec<KeyDocument>, String> {
     let fault = |error: io::Error| format!("{}: {error}", path.display());
-    check_writers(path, &fs::metadata(path).map_err(fault)?)?;
+    check_writers(path, &fs::metadata(path).map_err(fault)?).map_err(fault)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(fault)? {
         let file = entry.map_err(fault)?.path();
@@ -96,31 +97,18 @@ fn read_directory(path: &Path) -> Result<Vec<KeyDocument>, String> {
 
 fn read_file(path: &Path) -> Result<KeyDocument, String> {
     let name = path.display().to_string();
-    let fault = |error: io::Error| format!("{name}: {error}");
-    // Asked before it is opened: opening a pipe would wait for whoever writes to it.
-    let meta = fs::metadata(path).map_err(fault)?;
-    if !meta.is_file() {
-        return Err(format!("{name}: not a file"));
+    match read_bounded(path, BYTES_MAX, |meta| check_writers(path, meta)) {
+        Ok(bytes) => Ok(KeyDocument { name, bytes }),
+        Err(error) => Err(format!("{name}: {error}")),
     }
-    check_writers(path, &meta)?;
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(fault)?;
-    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() > BYTES_MAX {
-        return Err(format!("{name}: more than {BYTES_MAX} bytes"));
-    }
-    Ok(KeyDocument { name, bytes })
 }
 
-fn check_writers(path: &Path, meta: &fs::Metadata) -> Result<(), String> {
+fn check_writers(path: &Path, meta: &fs::Metadata) -> io::Result<()> {
     if meta.mode() & WRITABLE_BY_OTHERS == 0 {
         return Ok(());
     }
-    Err(format!(
-        "{0}: everybody may write it (mode {1:o}); chmod o-w {0}",
-        path.display(),
-        meta.mode() & 0o7777
-    ))
+    let mode = meta.mode() & 0o7777;
+    Err(io::Error::other(format!("everybody may write it (mode {mode:o}); chmod o-w {}", path.display())))
 }
 
 /// A process that does not outlive its value, nor does what it started.
@@ -224,6 +212,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Instant;
 

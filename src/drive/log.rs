@@ -90,7 +90,8 @@ impl Log for Logger {
         if let Some(asked) = scope_level(metadata.target(), &settings.scopes) {
             return level <= asked;
         }
-        level <= settings.level && (is_own(metadata.target()) || level <= Level::Warn)
+        level <= settings.level
+            && (is_own(metadata.target()) || level <= Level::Warn && !comes_back(metadata.target()))
             || level <= Level::Debug && in_scope(metadata.target(), &settings.debug_scopes)
     }
 
@@ -257,6 +258,18 @@ fn is_own(target: &str) -> bool {
     target.split("::").next() == Some("mpreg")
 }
 
+/// What the store says as it fails comes back to us as an error, too, and is told once, with its key and its remedy. Its
+/// workers have nobody else to tell.
+fn comes_back(target: &str) -> bool {
+    COMING_BACK.iter().any(|module| is_in(target, module))
+}
+
+/// Whether a scope is about lines that a node or one of its libraries writes; a scope that is not would do nothing.
+pub fn is_known_scope(scope: &str) -> bool {
+    MODULES.iter().any(|module| is_in(&format!("mpreg::{module}"), scope))
+        || LIBRARIES.iter().any(|library| is_in(library, scope))
+}
+
 fn in_scope(target: &str, scopes: &[String]) -> bool {
     scopes.iter().any(|scope| is_in(target, scope))
 }
@@ -273,6 +286,40 @@ fn scope_level(target: &str, scopes: &[(String, LevelFilter)]) -> Option<LevelFi
     let fitting = scopes.iter().filter(|(scope, _)| scope.is_empty() || is_in(target, scope));
     fitting.max_by_key(|(scope, _)| scope.len()).map(|(_, level)| *level)
 }
+
+/// The modules of a node that write lines, in order. What the core decides is written by `node::control`.
+pub const MODULES: &[&str] = &[
+    "drive::listen",
+    "drive::signals",
+    "drive::supervisor",
+    "drive::tls",
+    "drive::worker::instance",
+    "node",
+    "node::bootstrap",
+    "node::connection",
+    "node::control",
+    "node::discover",
+    "node::hub",
+    "node::keeper",
+    "node::monitoring",
+    "node::operate",
+    "node::operate::logs",
+    "node::operate::reload",
+    "node::operate::socket",
+    "node::outlet",
+    "node::route_keys",
+    "node::serve",
+    "node::start",
+    "node::stop",
+    "node::surroundings",
+    "store::writer",
+];
+/// The libraries that do.
+pub const LIBRARIES: &[&str] = &["async_tungstenite", "fjall", "lsm_tree", "rustls", "sfa", "tungstenite"];
+
+/// Modules of the store that run in calls of ours.
+const COMING_BACK: &[&str] =
+    &["fjall::batch", "fjall::db", "fjall::file", "fjall::journal", "fjall::keyspace", "fjall::locked_file"];
 
 /// Now, as RFC 3339 in UTC with milliseconds.
 fn timestamp() -> String {
@@ -312,6 +359,47 @@ mod tests {
         }
     }
 
+    /// The modules of a node below a folder of the sources in which something is logged.
+    fn writing(folder: &std::path::Path, module: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let inner = match name {
+                "mod" => module.to_owned(),
+                name if module.is_empty() => name.to_owned(),
+                name => format!("{module}::{name}"),
+            };
+            if path.is_dir() {
+                writing(&path, &inner, found);
+            } else if name != "hooks"
+                && LOGS
+                    .iter()
+                    .any(|what| std::fs::read_to_string(&path).unwrap().contains(&format!("log::{what}!")))
+            {
+                found.push(inner);
+            }
+        }
+    }
+
+    const LOGS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "log"];
+
+    #[test]
+    fn scopes_are_known_exactly_where_something_is_logged() {
+        let sources = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+        let mut found = Vec::new();
+        for area in ["config", "core", "drive", "node", "store", "wire"] {
+            writing(&sources.join(area), area, &mut found);
+        }
+        found.sort();
+        assert_eq!(found, MODULES);
+        for known in ["node", "reload", "mpreg.drive", "node::operate", "rustls", "fjall"] {
+            assert!(is_known_scope(known), "{known}");
+        }
+        for unknown in ["nod", "fabric", "core::route", "rust", "node::", ""] {
+            assert!(!is_known_scope(unknown), "{unknown}");
+        }
+    }
+
     #[test]
     fn scopes_name_modules_with_and_without_the_prefix() {
         for (scope, target, inside) in [
@@ -322,6 +410,16 @@ mod tests {
         ] {
             assert_eq!(in_scope(target, &[scope.to_string()]), inside, "{scope}");
         }
+    }
+
+    #[test]
+    fn what_the_store_says_to_its_caller_is_not_told_twice() {
+        assert!(comes_back("fjall::journal::writer") && comes_back("fjall::keyspace"));
+        assert!(
+            !comes_back("fjall::worker_pool")
+                && !comes_back("fjall::poison")
+                && !comes_back("lsm_tree::tree")
+        );
     }
 
     #[test]

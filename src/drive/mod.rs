@@ -8,6 +8,7 @@ pub mod counters;
 pub mod deadlines;
 pub mod dial;
 pub mod fetch;
+pub mod file;
 pub mod handshake;
 pub mod http;
 pub mod key_source;

@@ -7,9 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::core::fabric::Event;
 use crate::core::membership::{Chance, FOUND_MAX};
 use crate::core::reason::Reason;
 use crate::drive::fetch::{FetchSettings, fetch};
+use crate::drive::file::read_bounded;
 use crate::drive::resolve::{Resolver, Service};
 
 /// The places that are asked, in the order of the configuration.
@@ -243,27 +243,15 @@ async fn located(resolver: &Arc<Resolver>, service: &Service, time_max: Duration
 
 async fn read_file(settings: &Discover) -> Result<Vec<u8>, String> {
     let path = PathBuf::from(&settings.path);
-    let read = smol::unblock(move || read_now(&path));
+    let read = smol::unblock(move || {
+        read_bounded(&path, DOCUMENT_BYTES_MAX, |_| Ok(()))
+            .map_err(|error| format!("cannot be read: {error}"))
+    });
     let give_up = async {
         Timer::after(settings.timeout).await;
         Err(format!("not read within {} s", settings.timeout.as_secs_f64()))
     };
     smol::future::or(read, give_up).await
-}
-
-fn read_now(path: &Path) -> Result<Vec<u8>, String> {
-    let fault = |error: std::io::Error| format!("cannot be read: {error}");
-    // Asked before it is opened: opening a pipe would wait for whoever writes to it.
-    if !fs::metadata(path).map_err(fault)?.is_file() {
-        return Err("not a file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(fault)?;
-    file.take(DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
-    match bytes.len() > DOCUMENT_BYTES_MAX {
-        true => Err(format!("it has more than {DOCUMENT_BYTES_MAX} bytes")),
-        false => Ok(bytes),
-    }
 }
 
 /// What tells one state of a file from another; `None` for other places, and where there is none.

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use smol::Timer;
 
-use super::hub::Hub;
+use super::hub::{Hub, Newcomer};
 use super::outlet::Outlet;
 use super::publish::MatchCache;
 use super::{publish, request};
@@ -66,13 +66,16 @@ pub struct Connection {
     running: FuturesUnordered<Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>>,
     /// True once the fabric knows this link.
     is_peer: bool,
+    /// Until the first message.
+    newcomer: Option<Newcomer>,
     last_heard: Instant,
     ping_sent: Option<Instant>,
     timer: Timer,
 }
 
 impl Connection {
-    pub fn new(hub: Arc<Hub>, link: Link, mut origin: Origin) -> Connection {
+    /// `newcomer` counts it, where it was accepted, until it says something.
+    pub fn new(hub: Arc<Hub>, link: Link, mut origin: Origin, newcomer: Option<Newcomer>) -> Connection {
         let outlet = hub.open_outlet(origin.dialled.is_none());
         origin.viewer.connection = outlet.id().0;
         let now = Instant::now();
@@ -82,6 +85,7 @@ impl Connection {
             scratch: Vec::new(),
             running: FuturesUnordered::new(),
             is_peer: false,
+            newcomer,
             last_heard: now,
             ping_sent: None,
             timer: Timer::after(ping_interval(idle_timeout)),
@@ -99,6 +103,7 @@ impl Connection {
         }
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.running.clear();
+        self.newcomer = None;
         self.hub.cancel_alone(&self.outlet);
         self.hub.close_outlet(&self.outlet, self.origin.dialled.is_none());
         if self.is_peer {
@@ -182,6 +187,7 @@ impl Connection {
             match incoming {
                 Ok(Incoming::Message(frame)) => {
                     self.heard(heard_at);
+                    self.newcomer = None;
                     match self.message(&frame, now) {
                         Served::Done => {}
                         Served::Later(work) => self.running.push(work),
@@ -368,7 +374,7 @@ impl Connection {
 
     /// The end of a connection of a node that stops: when nothing runs for it any more.
     fn drained(&self) -> Option<End> {
-        (self.hub.is_stopping() && !self.is_peer && !self.is_working() && self.outlet.is_empty())
+        (self.hub.is_refusing() && !self.is_peer && !self.is_working() && self.outlet.is_empty())
             .then(|| End::Ours { code: close_code::GOING_AWAY, text: "the node stops".into() })
     }
 }

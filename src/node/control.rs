@@ -229,7 +229,10 @@ impl Hub {
                 }
                 self.journal.refused(reason, now.wall, &text);
                 let link = link.map(|LinkId(id)| id).unwrap_or_default();
+                let is_told = reason == Reason::ClockSkew
+                    && self.outlet(ConnectionId(link)).is_some_and(|outlet| outlet.tell_skew());
                 let is_quiet = reason.is_routine()
+                    || is_told
                     || reason.is_of_federation() && !self.settings().federation.log.rejections;
                 let level = if is_quiet { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, reason = reason.name(), link = link, count = count; "refused: {text}");

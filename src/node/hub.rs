@@ -19,7 +19,7 @@ use super::outlet::Outlet;
 use super::{start, translate};
 use crate::config::Settings;
 use crate::core::catalog::{Text, TransportEndpoint};
-use crate::core::discovery::TenantSettings;
+use crate::core::discovery::{Policy, TenantSettings, rules_value};
 use crate::core::error::CallError;
 use crate::core::fabric::{Closing, Event};
 use crate::core::pubsub::backlog::{Backlog, BacklogLimits};
@@ -76,7 +76,10 @@ pub struct Hub {
     /// Connections that others opened, as clients and peers see them in the load of this node.
     inbound: AtomicUsize,
     pending: AtomicUsize,
+    /// Those among them that have not said anything yet.
+    newcomers: AtomicUsize,
     stopping: AtomicBool,
+    refusing: AtomicBool,
     draining: AtomicBool,
     /// Closed when the node begins to stop: then nobody listens any more.
     listening_ends: (smol::channel::Sender<()>, smol::channel::Receiver<()>),
@@ -100,6 +103,11 @@ pub struct Parts {
 
 /// A connection before it has an outlet; uncounted when dropped.
 pub struct Handshake {
+    hub: Arc<Hub>,
+}
+
+/// A connection before its first message; uncounted when dropped.
+pub struct Newcomer {
     hub: Arc<Hub>,
 }
 
@@ -163,7 +171,9 @@ impl Hub {
             links: AtomicUsize::new(0),
             inbound: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
+            newcomers: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             listening_ends: smol::channel::bounded(1),
             settings: ArcSwap::new(settings),
@@ -413,12 +423,22 @@ impl Hub {
         control.fabric.closings(&translate::revision(settings, keys, &self.node_id, &self.listening))
     }
 
-    /// Puts other settings in force, whose keys that need a restart are those of before. What cannot be done stays as it
-    /// was, and is told.
+    /// The rules in force, where they were applied by RPC and are not those of the configuration.
+    pub fn applied_policy(&self) -> Option<Policy> {
+        let configured = translate::policy(&self.settings());
+        let control = lock(&self.control);
+        let policy = control.discovery.policy();
+        let parts = |policy: &Policy| (policy.enabled(), policy.default_allow(), rules_value(policy.rules()));
+        (parts(policy) != parts(&configured)).then(|| policy.clone())
+    }
+
+    /// Puts other settings in force, whose keys that need a restart are those of before. Where that changes the rules,
+    /// `applied` holds, or without it those of the settings. What cannot be done stays as it was, and is told.
     pub fn revise(
         self: &Arc<Self>,
         mut settings: Settings,
         keys: Vec<ConfiguredKey>,
+        applied: Option<Policy>,
         now: Now,
     ) -> Vec<String> {
         let old = self.settings();
@@ -430,7 +450,7 @@ impl Hub {
             control.discovery.set_tenants(tenants.clone());
             control.discovery.set_admin(translate::admin(&settings));
             if old.discovery.policy != settings.discovery.policy {
-                match self.replace_policy(&mut control, &settings, now) {
+                match self.replace_policy(&mut control, &settings, applied, now) {
                     Ok(()) => {}
                     Err(fault) => {
                         faults.push(format!("discovery.policy stays as it was: {fault}"));
@@ -482,14 +502,20 @@ impl Hub {
         Ok(())
     }
 
-    /// Puts the rules of the configuration in force; they replace those that were applied by RPC, stored ones too.
+    /// Puts the rules of the configuration in force; they replace those that were applied by RPC, stored ones too. Or puts
+    /// such rules in force and stores them again.
     fn replace_policy(
         self: &Arc<Self>,
         control: &mut Control,
         settings: &Settings,
+        applied: Option<Policy>,
         now: Now,
     ) -> Result<(), String> {
-        if let Some(file) = &control.policy_file {
+        if let (Some(file), Some(policy)) = (&control.policy_file, &applied) {
+            file.store(policy).map_err(|error| {
+                format!("node.state_dir: cannot store the policy in {}: {error}", file.path().display())
+            })?;
+        } else if let Some(file) = &control.policy_file {
             let removed = file.remove().map_err(|error| {
                 format!("node.state_dir: cannot remove {}: {error}", file.path().display())
             })?;
@@ -497,7 +523,7 @@ impl Hub {
                 log::warn!("reload: the rules of the configuration replace those that were applied by RPC");
             }
         }
-        control.discovery.set_policy(translate::policy(settings));
+        control.discovery.set_policy(applied.unwrap_or_else(|| translate::policy(settings)));
         self.expel(control, now);
         Ok(())
     }
@@ -520,12 +546,22 @@ impl Hub {
         self.stopping.load(Relaxed)
     }
 
-    /// No new work from now on, and nobody is let in; connections end when nothing runs for them.
+    /// Nobody is let in from now on; who is there already is still served, until `refuse`.
     pub fn stop(self: &Arc<Self>) {
         self.stopping.store(true, Relaxed);
         self.listening_ends.0.close();
         self.control(Event::Draining(true));
+    }
+
+    /// No new work from now on; connections end when nothing runs for them.
+    pub fn refuse(&self) {
+        self.refusing.store(true, Relaxed);
         self.each_outlet(Outlet::wake);
+    }
+
+    /// Whether a node that stops takes no work any more either.
+    pub fn is_refusing(&self) -> bool {
+        self.refusing.load(Relaxed)
     }
 
     /// No new work while this holds; what is there goes on. False where it held already.
@@ -543,7 +579,7 @@ impl Hub {
 
     /// Why no new work is taken, in words for whoever brings some; `None` where it is.
     pub fn takes_no_work(&self) -> Option<(Reason, &'static str)> {
-        if self.is_stopping() {
+        if self.is_refusing() {
             Some((Reason::Stopping, "the node is stopping; use another"))
         } else if self.is_draining() {
             Some((Reason::Draining, "the node is draining; use another"))
@@ -578,6 +614,17 @@ impl Hub {
         Handshake { hub: self.clone() }
     }
 
+    /// Counts an accepted connection until its first message.
+    pub fn newcomer(self: &Arc<Self>) -> Newcomer {
+        self.newcomers.fetch_add(1, Relaxed);
+        Newcomer { hub: self.clone() }
+    }
+
+    /// Connections that were let in and have not said anything yet.
+    pub fn newcomers(&self) -> usize {
+        self.newcomers.load(Relaxed)
+    }
+
     /// A connection whose outlet is closed has also taken leave of the other end.
     pub fn link_ended(&self) {
         self.links.fetch_sub(1, Relaxed);
@@ -587,6 +634,12 @@ impl Hub {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.hub.link_ended();
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.hub.newcomers.fetch_sub(1, Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ mod explain;
 pub mod fabric_settings;
 mod functions;
 #[cfg(feature = "test-hooks")]
-mod hooks;
+pub mod hooks;
 mod hub;
 mod journal;
 mod keeper;
@@ -82,6 +82,7 @@ pub fn main(plan: LoadPlan) -> ExitCode {
     for fault in loaded.warnings.iter().chain(&loaded.notices) {
         log::warn!("{fault}");
     }
+    operate::logs::warn_of_unknown(&loaded.settings);
     let executor = Arc::new(Executor::new());
     reactor::run(executor.run(run(executor.clone(), plan, loaded, supervisor)))
 }

@@ -30,6 +30,7 @@ pub struct Outlet {
     has_closing: AtomicBool,
     congested: AtomicBool,
     is_peer: AtomicBool,
+    skew_is_told: AtomicBool,
     subscriptions: AtomicUsize,
     /// Requests whose answers come from elsewhere.
     under_way: AtomicUsize,
@@ -50,6 +51,7 @@ impl Outlet {
             has_closing: AtomicBool::new(false),
             congested: AtomicBool::new(false),
             is_peer: AtomicBool::new(false),
+            skew_is_told: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
@@ -125,6 +127,11 @@ impl Outlet {
     /// The connection leads to another node.
     pub fn becomes_peer(&self) {
         self.is_peer.store(true, Relaxed);
+    }
+
+    /// Whether it was told already that the clock at the other end is wrong, which it is in every message; now it is.
+    pub fn tell_skew(&self) -> bool {
+        self.skew_is_told.swap(true, Relaxed)
     }
 
     pub fn is_peer(&self) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smol::Timer;
 
 use super::connection::{Connection, Origin};
-use super::hub::Hub;
+use super::hub::{Hub, Newcomer};
 use crate::config::Settings;
 use crate::core::catalog::Text;
 use crate::core::discovery::{Binding, Viewer, resolve_tenant};
@@ -46,7 +46,8 @@ pub async fn accept(hub: Arc<Hub>, listener: Listener) {
         let settings = accept_settings(&hub.settings(), &listener);
         // Counted here, where the limit was looked at, and not when the task begins.
         let counted = hub.begin_handshake();
-        let shaking = shake_hands(hub.clone(), accepted, settings, class);
+        let newcomer = hub.newcomer();
+        let shaking = shake_hands(hub.clone(), accepted, settings, class, newcomer);
         hub.executor
             .spawn(async move {
                 shaking.await;
@@ -82,7 +83,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
                 viewer,
                 facts,
             };
-            serve(hub, link, origin);
+            serve(hub, link, origin, None);
         }
         Err(error) => {
             hub.journal.not_reached(&url, hub.clock.now().wall, &error.to_string());
@@ -92,7 +93,13 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
     }
 }
 
-async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings, class: EndpointClass) {
+async fn shake_hands(
+    hub: Arc<Hub>,
+    accepted: Accepted,
+    settings: AcceptSettings,
+    class: EndpointClass,
+    newcomer: Newcomer,
+) {
     let address = accepted.address;
     let mut tenant = None;
     let shaking = accept_link(accepted, &settings, |info| {
@@ -125,7 +132,7 @@ async fn shake_hands(hub: Arc<Hub>, accepted: Accepted, settings: AcceptSettings
                 viewer,
                 facts,
             };
-            serve(hub, link, origin);
+            serve(hub, link, origin, Some(newcomer));
         }
         Some(Err(HandshakeError::Io(error))) => {
             log::debug!(peer = address.to_string().as_str(); "left: {error}")
@@ -149,10 +156,10 @@ async fn turn_away(accepted: Accepted, settings: AcceptSettings, text: String, _
 }
 
 /// Hands the link to a task of its own.
-fn serve(hub: Arc<Hub>, link: Link, origin: Origin) {
+fn serve(hub: Arc<Hub>, link: Link, origin: Origin, newcomer: Option<Newcomer>) {
     let executor = hub.executor.clone();
     let tenant = origin.viewer.tenant.clone();
-    let connection = Connection::new(hub, link, origin);
+    let connection = Connection::new(hub, link, origin, newcomer);
     if let Some(tenant) = tenant {
         connection.hub.bind(connection.outlet.id(), tenant);
     }

@@ -1,5 +1,6 @@
-//! The orderly end of a node: no new work, what runs may finish, a farewell to the peers, and the store written. All of it
-//! within `node.stop_timeout`; a second signal ends it where it is.
+//! The orderly end of a node: nobody is let in any more, who just came is still heard, then no new work; what runs may
+//! finish, a farewell to the peers, and the store written. All of it within `node.stop_timeout`; a second signal ends it
+//! where it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub async fn stop(hub: &Arc<Hub>, asking: &mut Asking) {
     hub.stop();
     let last = LAST_SHARE_MAX.min(time / 3);
     let in_order = async {
+        hear_newcomers(hub, FIRST_WORDS_TIME.min(time / 10)).await;
+        hub.refuse();
         drain(hub, time - last).await;
         let workers = hub.workers().stop(last / 2);
         let stored = keeper::finish(hub);
@@ -47,6 +50,20 @@ pub async fn stop(hub: &Arc<Hub>, asking: &mut Asking) {
     smol::future::or(in_time, again).await;
 }
 
+/// Who was let in has been promised an answer: it gets a moment to say what it came for. With sockets that outlive this
+/// node, who comes later waits for the next one.
+async fn hear_newcomers(hub: &Hub, time: Duration) {
+    let heard = async {
+        while hub.newcomers() > 0 {
+            Timer::after(DRAIN_LOOK).await;
+        }
+    };
+    let late = async {
+        Timer::after(time).await;
+    };
+    smol::future::or(heard, late).await;
+}
+
 /// What runs may finish; then the peers hear a farewell and the connections end.
 async fn drain(hub: &Arc<Hub>, time: Duration) {
     let finished = async {
@@ -71,6 +88,8 @@ async fn drain(hub: &Arc<Hub>, time: Duration) {
     smol::future::or(finished, late).await;
 }
 
+/// For connections that were accepted and have said nothing yet; a tenth of node.stop_timeout at most.
+const FIRST_WORDS_TIME: Duration = Duration::from_secs(1);
 /// The ends of workers and the store get this much of node.stop_timeout, or a third of it.
 const LAST_SHARE_MAX: Duration = Duration::from_secs(3);
 /// For a farewell to leave, where the time for everything else is over.

@@ -17,6 +17,8 @@ machine_tools() {
     command -v debootstrap > /dev/null || missing+=(debootstrap)
     command -v systemd-nspawn > /dev/null || missing+=(systemd-container)
     command -v lintian > /dev/null || missing+=(lintian)
+    # Not every system has it.
+    command -v rpmlint > /dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -qy rpmlint > /dev/null 2>&1 || true
     [ "${#missing[@]}" = 0 ] && return
     command -v apt-get > /dev/null || cannot "${missing[*]} not there, and no apt-get to install it"
     say "install ${missing[*]}"

@@ -1,7 +1,8 @@
 # What is done to the package, in order; each step ends at the first thing that is not as it should be.
 
-steps="lint_deb install_deb verify_unit start_node call_node control journal manual start_time reload_good reload_bad
-    start_with_bad_configuration port_taken state_of_others disk_full kill watchdog restart_with_socket
+steps="lint_deb lint_rpm install_deb verify_unit start_node call_node journal manual start_time control control_refused
+    reload_good reload_bad reload_undone drain start_with_bad_configuration port_taken state_missing state_of_others
+    disk_full disk_full_while_running certificate_expired clock_far_off kill watchdog restart_with_socket
     remove_and_purge upgrade install_rpm upgrade_rpm remove_rpm"
 
 run_steps() {
@@ -60,6 +61,33 @@ journal() { inside journalctl --sync; inside journalctl -u mpreg --no-pager --si
 
 fresh_journal() { journal_begin=$(inside date '+%F %T.%6N'); }
 
+# Every start since `fresh_journal` that went wrong has told one fault, and that is it.
+one_fault() {
+    inside systemctl stop mpreg
+    local said
+    said=$(journal -p err -o json | python3 -c '
+import collections, json, sys
+told = collections.defaultdict(list)
+for line in sys.stdin:
+    entry = json.loads(line)
+    if entry.get("_SYSTEMD_UNIT") == "mpreg.service":
+        told[entry["_SYSTEMD_INVOCATION_ID"]].append(entry["MESSAGE"])
+print(*({" // ".join(lines) for lines in told.values()} or ["nothing was told"]), sep="\n")')
+    echo "told: $said"
+    [ "$(wc -l <<< "$said")" = 1 ] && ! grep -q ' // ' <<< "$said" || fail "more than one line"
+    expect "journal" "$said" "$1"
+}
+
+# How often the node has said this since `fresh_journal`.
+told_times() { journal -o cat | grep -cE -- "$1" || true; }
+
+# exits STATUS COMMAND...: in the machine; what it writes is in $said.
+exits() {
+    local status=0
+    said=$(inside "${@:2}" 2>&1) || status=$?
+    [ "$status" = "$1" ] || fail "status $status instead of $1 of: ${*:2}: $said"
+}
+
 step_lint_deb() {
     local accepted=error,warning
     if [ -z "$(has_manual)" ]; then
@@ -68,6 +96,11 @@ step_lint_deb() {
     fi
     lintian --fail-on "$accepted" --tag-display-limit 0 "$packages"/mpreg_*.deb
     measured "$(cd "$packages" && stat -c '%n %s bytes' -- *.deb *.rpm | paste -sd' ')"
+}
+
+step_lint_rpm() {
+    command -v rpmlint > /dev/null || { echo "!! NO rpmlint HERE: the .rpm is NOT checked"; return; }
+    rpmlint -c tests/appliance/rpmlint.toml "$packages"/mpreg-*.rpm
 }
 
 has_manual() { dpkg-deb -c "$packages"/mpreg_*.deb | grep /usr/share/man/ || true; }
@@ -124,10 +157,73 @@ step_call_node() {
     expect "readyz" "$(inside bash -c "$page")" '^HTTP/1.[01] 200 OK'
 }
 
+# Every verb that only looks, for people and as JSON; then a function that comes with a reload.
 step_control() {
-    inside mpreg ctl status
+    local verb said
+    for verb in status peers links routes catalog functions log; do
+        said=$(inside mpreg ctl "$verb")
+        [ -n "$said" ] || fail "mpreg ctl $verb says nothing"
+        inside mpreg ctl "$verb" --json | python3 -c 'import json, sys; assert isinstance(json.load(sys.stdin), dict)' \
+            || fail "mpreg ctl $verb --json is no JSON"
+    done
+    said=$(inside mpreg ctl status)
+    echo "$said"
+    expect "status" "$said" '^  health +ready$'
+    expect "status" "$said" '127.0.0.1:7000'
+    expect "status" "$said" 'started, version '
+    expect "catalog" "$(inside mpreg ctl catalog echo --type function)" 'echo .*127.0.0.1:7000|127.0.0.1:7000.*echo'
+    configure "$slow_function"
+    expect "reload" "$(inside mpreg ctl reload)" '^live +function: '
+    until_inside 'mpreg ctl functions | grep -q t.slow'
+    expect "a call" "$(inside mpreg client call t.slow 0 --url ws://127.0.0.1:7000)" '^"?done'
+    inside mpreg ctl log node=debug --for 10m
+    expect "log" "$(inside mpreg ctl log)" 'node=debug for (9|10) min'
+    inside mpreg ctl log node=default
+    unconfigure
+    inside mpreg ctl reload
+    expect "functions" "$(inside mpreg ctl functions)" '0 functions'
+}
+
+# Who may not, what is not, and nobody there: each with its exit status.
+step_control_refused() {
+    local said
     expect "mpreg ctl as the user of the node" "$(inside runuser -u mpreg -- mpreg ctl status)" '127.0.0.1:7000'
-    ! inside runuser -u nobody -- mpreg ctl status || fail "another user may control the node"
+    exits 77 runuser -u nobody -- mpreg ctl status
+    expect "refusal" "$said" 'only root and the user of the node'
+    exits 77 runuser -u nobody -- mpreg ctl reload
+    exits 2 mpreg ctl catalog --type nothing
+    exits 2 mpreg ctl log nowhere=debug
+    expect "scopes" "$said" 'node::control'
+    exits 1 mpreg ctl confirm
+    exits 69 mpreg ctl status --socket /run/mpreg/nobody.sock
+    inside systemctl stop mpreg
+    exits 69 mpreg ctl status
+    inside systemctl start mpreg
+}
+
+# A worker in plain shell: each call takes as many seconds as its first argument says.
+slow_function='[[function]]
+name = "t.slow"
+in_flight_max = 1
+command = ["/bin/sh", "-c", """
+while IFS= read -r line; do
+    case $line in *\\"id\\":*) ;; *) continue ;; esac
+    id=${line##*\\"id\\":}; id=${id%\\}}
+    seconds=${line#*\\"args\\":[}; seconds=${seconds%%]*}
+    sleep "$seconds"
+    echo "{\\"jsonrpc\\":\\"2.0\\",\\"id\\":$id,\\"result\\":\\"done $seconds\\"}"
+done"""]'
+
+# A call that takes four seconds, begun now; what becomes of it is in $machine/slow.
+begin_slow_call() {
+    inside mpreg client call t.slow 4 --timeout 60 --url ws://127.0.0.1:7000 > "$machine/slow" 2>&1 &
+    slow_call=$!
+    until_inside 'mpreg ctl functions --json | grep -q "\"in_flight\": *1"'
+}
+
+slow_call_answered() {
+    wait "$slow_call" || fail "the call that was under way fails: $(cat "$machine/slow")"
+    expect "the call that was under way" "$(cat "$machine/slow")" 'done 4'
 }
 
 step_journal() {
@@ -198,11 +294,46 @@ nonsense = 1'
     [ "$(main_pid)" = "$pid" ] || fail "another process"
     until_inside "systemctl show mpreg -p StatusText | grep -q 'reload refused'"
     expect "status" "$(property mpreg StatusText)" 'listen.port.*node.nonsense.*serving as'
+    expect "systemctl status" "$(inside systemctl status --no-pager --full mpreg)" 'Status: "reload refused.*listen.port'
     expect "journal" "$(journal -p err -o cat)" 'nothing changed: .*listen.port.*node.nonsense'
+    local said
+    exits 78 mpreg ctl reload
+    expect "mpreg ctl reload" "$said" 'node.nonsense'
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" '^! reload .*refused'
     call_answers
     unconfigure
     inside systemctl reload mpreg
     expect "status" "$(property mpreg StatusText)" '^serving as'
+}
+
+# What nobody confirms goes back by itself, what is confirmed stays.
+step_reload_undone() {
+    local shows='mpreg ctl log | grep -q "^level *debug"'
+    configure '[log]
+level = "debug"'
+    inside mpreg ctl reload --confirm 2s
+    inside sh -c "$shows" || fail "it is not in force"
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" '^! confirm '
+    until_inside "! { $shows; }"
+    expect "systemctl status" "$(property mpreg StatusText)" 'was undone because nobody confirmed'
+    inside mpreg ctl reload --confirm 5m
+    inside mpreg ctl confirm
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" 'the reload was confirmed'
+    inside sh -c "$shows" || fail "it is not in force any more"
+    unconfigure
+    inside mpreg ctl reload
+}
+
+step_drain() {
+    local said page="exec 3<>/dev/tcp/127.0.0.1/7080; printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3; cat <&3"
+    inside mpreg ctl drain
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" '^! health +not ready|^! health +draining'
+    expect "readyz" "$(inside bash -c "$page")" '^HTTP/1.[01] 503'
+    exits 75 mpreg client call echo hello --url ws://127.0.0.1:7000
+    expect "the refusal" "$said" 'takes no more connections at the moment'
+    inside mpreg ctl resume
+    expect "readyz" "$(inside bash -c "$page")" '^HTTP/1.[01] 200'
+    call_answers
 }
 
 # More faults than the lines that systemctl status shows of the log.
@@ -231,40 +362,47 @@ step_port_taken() {
     inside systemd-run --quiet --unit=taken mpreg server start --port 7000 --no-monitoring
     until_inside 'mpreg client call echo x --url ws://127.0.0.1:7000'
     ! inside systemctl start mpreg 2>&1 || fail "it starts"
-    expect "journal" "$(journal -p err -o cat)" \
-        '^listen.port: cannot listen on 127.0.0.1:7000: .*stop what listens there or choose another$'
-    inside systemctl stop taken
+    one_fault '^listen.port: cannot listen on 127.0.0.1:7000: .*stop what listens there or choose another$'
+    # It is tried again and again, and comes as soon as the port is free.
+    inside_sh 'systemctl start mpreg || true; systemctl stop taken'
     until_inside 'systemctl is-active mpreg'
     call_answers
 }
 
+# The unit makes its directory and takes it over; nothing is to be mended by hand.
+step_state_missing() {
+    configure '[persistence]
+mode = "fjall"'
+    inside_sh 'systemctl stop mpreg; rm -rf /var/lib/mpreg; systemctl start mpreg'
+    expect "state directory" "$(inside stat -c '%U:%G %a' /var/lib/mpreg)" '^mpreg:mpreg 750$'
+    inside_sh 'systemctl stop mpreg; chown -R root:root /var/lib/mpreg; systemctl start mpreg'
+    expect "state directory" "$(inside stat -c '%U:%G %a' /var/lib/mpreg)" '^mpreg:mpreg 750$'
+    call_answers
+    unconfigure
+    inside_sh 'systemctl stop mpreg; rm -r /var/lib/mpreg/store; systemctl start mpreg'
+}
+
 step_state_of_others() {
-    local line
     inside systemctl stop mpreg
     configure '[persistence]
 mode = "fjall"'
     inside_sh 'mkdir -p /var/lib/mpreg/store; chown root:root /var/lib/mpreg/store; chmod 700 /var/lib/mpreg/store'
     fresh_journal
     ! inside systemctl start mpreg 2>&1 || fail "it starts"
-    line=$(journal -p err -o cat | grep -v '^mpreg.service' | head -n 1)
-    echo "$line"
-    expect "journal" "$line" '^persistence.dir: /var/lib/mpreg.*Permission denied.*; let the user of the node own'
-    inside rmdir /var/lib/mpreg/store
+    one_fault '^persistence.dir: /var/lib/mpreg.*Permission denied.*; let the user of the node own'
+    inside_sh 'systemctl start mpreg || true; rmdir /var/lib/mpreg/store'
     until_inside 'systemctl is-active mpreg'
     configure '[persistence]
 mode = "fjall"
 dir = "/nowhere/mpreg"'
     fresh_journal
     ! inside systemctl restart mpreg 2>&1 || fail "it starts"
-    line=$(journal -p err -o cat | grep -v '^mpreg.service' | head -n 1)
-    echo "$line"
-    expect "journal" "$line" '^persistence.dir: /nowhere/mpreg.*; .*choose another directory'
+    one_fault '^persistence.dir: /nowhere/mpreg.*; .*choose another directory'
     unconfigure
-    until_inside 'systemctl is-active mpreg'
+    inside systemctl start mpreg
 }
 
 step_disk_full() {
-    local line
     inside systemctl stop mpreg
     inside_sh 'rm -rf /var/lib/mpreg/*; mount -t tmpfs -o size=64k,mode=750 full /var/lib/mpreg
         chown mpreg:mpreg /var/lib/mpreg; dd if=/dev/zero of=/var/lib/mpreg/ballast 2> /dev/null || true'
@@ -272,13 +410,120 @@ step_disk_full() {
 mode = "fjall"'
     fresh_journal
     ! inside systemctl start mpreg 2>&1 || fail "it starts"
-    line=$(journal -p err -o cat | grep -v '^mpreg.service' | head -n 1)
-    echo "$line"
-    expect "journal" "$line" '^persistence.dir: /var/lib/mpreg.*No space left.*; make room'
+    one_fault '^persistence.dir: /var/lib/mpreg.*No space left.*; make room'
     inside_sh 'umount /var/lib/mpreg'
     unconfigure
-    until_inside 'systemctl is-active mpreg'
+    inside systemctl start mpreg
 }
+
+# The node goes on without its store, says so once, and writes again when there is room.
+step_disk_full_while_running() {
+    local pid
+    inside_sh 'systemctl stop mpreg; mount -t tmpfs -o size=48m,mode=750 full /var/lib/mpreg
+        chown mpreg:mpreg /var/lib/mpreg'
+    configure '[persistence]
+mode = "fjall"
+snapshot_interval = "100ms"
+[fabric]
+gossip_interval = "200ms"
+catalog_ttl = "2s"'
+    inside systemctl start mpreg
+    pid=$(main_pid)
+    fresh_journal
+    inside_sh 'dd if=/dev/zero of=/var/lib/mpreg/ballast 2> /dev/null || true'
+    until_inside 'mpreg ctl status | grep -q "^! health .*store cannot be written"'
+    call_answers
+    inside rm /var/lib/mpreg/ballast
+    until_inside 'mpreg ctl status | grep -q "^  health *ready"'
+    [ "$(main_pid)" = "$pid" ] || fail "another process"
+    expect "journal" "$(journal -p warning -o cat)" '^persistence.dir: the store cannot be written: .*No space left.*; make room'
+    [ "$(journal -p err -o cat | wc -l)" = 1 ] || fail "more than one line: $(journal -p err -o cat)"
+    expect "journal" "$(journal -o cat)" '^the store works again$'
+    unconfigure
+    inside_sh 'systemctl stop mpreg; umount /var/lib/mpreg; systemctl start mpreg'
+}
+
+# A certificate in the machine that holds from 2020 until this time; false where it cannot be made.
+certificate() {
+    command -v openssl > /dev/null || return 1
+    local place=$machine/certificate
+    rm -rf "$place"
+    mkdir -p "$place"
+    touch "$place/index"
+    echo 01 > "$place/serial"
+    openssl req -new -newkey ed25519 -nodes -keyout "$place/key.pem" -subj /CN=localhost -out "$place/request.pem" 2> /dev/null
+    printf '%s\n' '[ca]' 'default_ca = own' '[own]' "database = $place/index" "serial = $place/serial" \
+        "new_certs_dir = $place" '[any]' 'commonName = supplied' > "$place/config"
+    openssl ca -batch -notext -selfsign -md default -policy any -config "$place/config" -keyfile "$place/key.pem" \
+        -in "$place/request.pem" -out "$place/cert.pem" -startdate 20200101000000Z -enddate "$1" \
+        -extfile <(echo subjectAltName=DNS:localhost) 2> /dev/null
+    inside_sh 'install -d -o mpreg -m 700 /etc/mpreg/tls; cat > /etc/mpreg/tls/cert.pem' < "$place/cert.pem"
+    inside_sh 'install -o mpreg -m 600 /dev/stdin /etc/mpreg/tls/key.pem' < "$place/key.pem"
+}
+
+step_certificate_expired() {
+    certificate 20200201000000Z || { echo "!! NO openssl HERE: an expired certificate is NOT tested"; return; }
+    configure '[tls]
+cert_file = "/etc/mpreg/tls/cert.pem"
+key_file = "/etc/mpreg/tls/key.pem"
+[[listen.endpoint]]
+protocol = "wss"
+port = 7443'
+    fresh_journal
+    inside systemctl restart mpreg
+    until_inside 'systemctl show mpreg -p StatusText | grep -q tls.cert_file'
+    journal -p err -o cat
+    expect "journal" "$(journal -p err -o cat)" '^tls.cert_file: .*/cert.pem.*expired.*; '
+    [ "$(told_times '^tls.cert_file')" = 1 ] || fail "not one line"
+    expect "status" "$(property mpreg StatusText)" 'tls.cert_file.*serving as'
+    call_answers
+    certificate 20990101000000Z
+    inside systemctl reload mpreg
+    until_inside '! systemctl show mpreg -p StatusText | grep -q tls.cert_file'
+    unconfigure
+    inside_sh 'rm -r /etc/mpreg/tls; systemctl restart mpreg'
+}
+
+# A peer whose clock is an hour ahead; then a clock of our own that is decades behind.
+step_clock_far_off() {
+    if ! inside /hooks/mpreg --version; then
+        echo "!! A PROGRAM OF THIS MACHINE DOES NOT RUN IN THE ROOT: clocks are NOT tested"
+        return
+    fi
+    hooked
+    inside systemctl restart mpreg
+    fresh_journal
+    inside systemd-run --quiet --unit=ahead --setenv=MPREG_TEST_CLOCK_AHEAD=3600 /hooks/mpreg server start --port 7100 \
+        --no-monitoring --connect ws://127.0.0.1:7000 --set fabric.gossip_interval=1s --set node.state_dir=/run/ahead
+    until_inside "journalctl -u mpreg --no-pager -o cat | grep -q 'the clock of this machine is 3[56][0-9][0-9] s behind'"
+    expect "remedy" "$(journal -p err -o cat)" 'behind that of ws://127.0.0.1:7100: .*; set the clock that is wrong'
+    expect "status" "$(property mpreg StatusText)" 'the clock of this machine'
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" '^! clock '
+    [ "$(told_times '^the clock of this machine')" = 1 ] || fail "not one line"
+    # What is refused because of it is told once for each link, and counted.
+    [ "$(told_times 'reason=clock_skew')" = 1 ] || fail "not one line: $(journal -p warning -o cat)"
+    expect "mpreg ctl status" "$(inside mpreg ctl status)" 'clock_skew x([2-9]|[1-9][0-9])'
+    call_answers
+    inside systemctl stop ahead
+    until_inside '! systemctl show mpreg -p StatusText | grep -q "the clock"'
+    hooked MPREG_TEST_CLOCK_AHEAD=-1700000000
+    fresh_journal
+    inside systemctl restart mpreg
+    until_inside "journalctl -u mpreg --no-pager -o cat | grep -q 'years behind'"
+    [ "$(told_times 'the clock of this machine is years behind: .*; set it')" = 1 ] || fail "not one line"
+    call_answers
+    unhooked
+}
+
+# The program that can be broken instead of that of the package, with these variables.
+hooked() {
+    inside_sh "mkdir -p /run/systemd/system/mpreg.service.d
+        printf '[Service]\nExecStart=\nExecStart=/hooks/mpreg server start-config /etc/mpreg/server.toml\n%s' \
+            '${1:+Environment=$1}' > /run/systemd/system/mpreg.service.d/hooks.conf
+        systemctl daemon-reload"
+}
+
+unhooked() { inside_sh 'rm -r /run/systemd/system/mpreg.service.d; systemctl daemon-reload; systemctl restart mpreg'; }
 
 step_kill() {
     local pid
@@ -297,10 +542,8 @@ step_watchdog() {
         echo "!! A PROGRAM OF THIS MACHINE DOES NOT RUN IN THE ROOT: the watchdog is NOT tested"
         return
     fi
-    inside_sh 'mkdir -p /run/systemd/system/mpreg.service.d
-        printf "[Service]\nExecStart=\nExecStart=/hooks/mpreg server start-config /etc/mpreg/server.toml\n" \
-            > /run/systemd/system/mpreg.service.d/hooks.conf
-        systemctl daemon-reload; systemctl restart mpreg'
+    hooked
+    inside systemctl restart mpreg
     call_answers
     pid=$(main_pid)
     start=$(date +%s%N)
@@ -310,7 +553,7 @@ step_watchdog() {
     [ $((($(date +%s%N) - start) / 1000000000)) -lt 30 ] || fail "that takes too long"
     expect "journal" "$(inside journalctl -u mpreg --no-pager -o cat -n 30)" 'Watchdog timeout'
     call_answers
-    inside_sh 'rm -r /run/systemd/system/mpreg.service.d; systemctl daemon-reload; systemctl restart mpreg'
+    unhooked
 }
 
 step_restart_with_socket() {
@@ -352,15 +595,23 @@ step_upgrade() {
     local pid
     inside sh -c 'dpkg -i /older/mpreg_*.deb' 2>&1
     inside grep -q 'This comes from the older package' /etc/mpreg/server.toml
-    configure '[node]
-name = "mine"'
-    inside systemctl enable --now mpreg 2>&1
+    configure "[node]
+name = \"mine\"
+$slow_function"
+    inside systemctl enable --now mpreg.socket mpreg 2>&1
     inside mpreg client namespace-policy apply --enabled --default-allow --rules-file /appliance/rules.json \
         --url ws://127.0.0.1:7000
     pid=$(main_pid)
     fresh_journal
+    # Behind the socket nobody is refused meanwhile, and what is under way is finished.
+    beside python3 tests/appliance/load.py 7000 12 4 > "$machine/load" &
+    local load=$!
+    begin_slow_call
     inside sh -c 'dpkg -i /packages/mpreg_*.deb' 2>&1
     until_inside 'systemctl is-active mpreg'
+    slow_call_answered
+    wait "$load" || fail "connections were refused: $(cat "$machine/load")"
+    measured "an upgrade with the socket, under load: $(cat "$machine/load")"
     [ "$(main_pid)" != "$pid" ] || fail "the old program still runs"
     expect "an orderly end" "$(journal -o cat)" '^stopped$'
     ! inside grep -q 'This comes from the older package' /etc/mpreg/server.toml || fail "the file of the old package is left"
@@ -368,7 +619,7 @@ name = "mine"'
     expect "policy" "$(inside mpreg client namespace-policy export --url ws://127.0.0.1:7000)" 'svc.appliance'
     expect "enabled" "$(inside systemctl is-enabled mpreg.service)" '^enabled$'
     # A file that was changed is not touched.
-    inside_sh 'echo "# mine" >> /etc/mpreg/server.toml; dpkg --force-confold -i /older/mpreg_*.deb'
+    inside_sh 'systemctl disable --now mpreg.socket; systemctl start mpreg; echo "# mine" >> /etc/mpreg/server.toml; dpkg --force-confold -i /older/mpreg_*.deb'
     inside sh -c 'dpkg --force-confold -i /packages/mpreg_*.deb' 2>&1
     inside grep -q '^# mine$' /etc/mpreg/server.toml
     unconfigure
@@ -391,14 +642,22 @@ step_install_rpm() {
 
 step_upgrade_rpm() {
     local pid
-    inside_sh 'echo "# mine" >> /etc/mpreg/server.toml; touch /var/lib/mpreg/kept'
+    configure "$slow_function"
+    inside_sh 'echo "# mine" >> /etc/mpreg/server.toml; systemctl restart mpreg'
+    inside mpreg client namespace-policy apply --enabled --default-allow --rules-file /appliance/rules.json \
+        --url ws://127.0.0.1:7000
+    inside touch /var/lib/mpreg/kept
     pid=$(main_pid)
+    begin_slow_call
     rpm_inside '-U /packages/mpreg-*.rpm'
     until_inside 'systemctl is-active mpreg'
+    slow_call_answered
+    expect "policy" "$(inside mpreg client namespace-policy export --url ws://127.0.0.1:7000)" 'svc.appliance'
     [ "$(main_pid)" != "$pid" ] || fail "the old program still runs"
     inside grep -q '^# mine$' /etc/mpreg/server.toml
     inside test -e /var/lib/mpreg/kept
     call_answers
+    unconfigure
 }
 
 step_remove_rpm() {

@@ -327,6 +327,39 @@ fn a_reload_that_nobody_confirms_is_undone() {
 }
 
 #[test]
+fn rules_applied_by_rpc_come_back_with_a_reload_that_is_undone() {
+    let text = |default: &str| {
+        format!(
+            "[node]\nstate_dir = \"DIR/state\"\n[discovery.policy]\nenabled = true\ndefault = \"{default}\"\n"
+        )
+    };
+    let node = Node::start(&text("allow"));
+    let folder = node.folder.path().to_owned();
+    run(async |_| {
+        let mut wire = node.wire().await;
+        let rules = json!([{ "namespace": "svc.mine", "owners": [], "visibility": ["default-cluster"] }]);
+        wire.call(
+            "namespace_policy_apply",
+            json!([{ "rules": rules, "enabled": true, "default_allow": true }]),
+        )
+        .await;
+        let mut has_rule =
+            async || wire.call("namespace_policy_export", json!([])).await.to_string().contains("svc.mine");
+        let is_stored = || folder.join("state").read_dir().unwrap().count() > 0;
+        assert!(has_rule().await && is_stored());
+        node.rewrite(&text("deny"));
+        ctl(&node, "reload --confirm 300ms").good();
+        eventually("the rules again", async || has_rule().await && is_stored()).await;
+        node.logged_text("replace those that were applied by RPC");
+        node.logged_text("not confirmed in time");
+        // For good, they are gone.
+        ctl(&node, "reload").good();
+        assert!(!has_rule().await && !is_stored());
+    });
+    node.stop();
+}
+
+#[test]
 fn functions_come_go_and_change_and_no_call_fails_by_it() {
     let add = function("t.add", "");
     let slow = function("t.slow", "environment = { RELEASE_FILE = \"DIR/release\" }");
@@ -489,7 +522,9 @@ fn the_log_tells_more_for_a_while() {
         ctl(&node, "log drive=trace --for 200ms").good();
         eventually("its end", async || ctl(&node, "log --json").json()["set"] == json!([])).await;
         assert!(ctl(&node, "log --for 5m").failed(2).contains("--for goes with"));
-        assert!(ctl(&node, "log fabric=loud").failed(2).contains("no level"));
+        assert!(ctl(&node, "log node=loud").failed(2).contains("no level"));
+        let told = ctl(&node, "log nod=debug").failed(2);
+        assert!(told.contains("is called `nod`") && told.contains("node::control, "), "{told}");
     });
 }
 

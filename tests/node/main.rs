@@ -12,6 +12,7 @@ mod logs;
 mod monitoring;
 mod peering;
 mod pubsub;
+mod reloads;
 mod restart;
 mod restart_time;
 mod rpc;

@@ -204,6 +204,27 @@ fn who_connects_while_a_node_with_a_passed_socket_restarts_is_served_by_the_next
     second.stop();
 }
 
+#[test]
+fn who_was_let_in_before_a_stop_is_still_heard_and_answered() {
+    use std::io::Write;
+    let mut node = Node::start("");
+    let mut half = run_held_call(&node);
+    run(async |_| {
+        let (mut silent, mut known) = (node.wire().await, node.wire().await);
+        assert_eq!(known.call("echo", json!([1])).await["r"]["c"], 1);
+        node.signal(Signal::TERM);
+        node.logged_text("stopping");
+        half.write_all(REST_OF_UPGRADE.as_bytes()).unwrap();
+        let answer = answered(half.try_clone().unwrap());
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert_eq!(silent.call("echo", json!([2])).await["r"]["c"], 2);
+        assert_eq!(known.closed().await, (1001, "the node stops".to_owned()));
+        assert_eq!(silent.closed().await, (1001, "the node stops".to_owned()));
+    });
+    drop(half);
+    assert_eq!(node.ended().code(), Some(0));
+}
+
 /// A connection that a stop waits for, because its handshake is not complete.
 fn run_held_call(node: &Node) -> TcpStream {
     use std::io::Write;
@@ -217,11 +238,17 @@ fn run_held_call(node: &Node) -> TcpStream {
 }
 
 fn upgrade(mut stream: TcpStream) -> String {
-    use std::io::{Read, Write};
+    use std::io::Write;
+    stream.write_all(format!("GET / HTTP/1.1\r\n{REST_OF_UPGRADE}").as_bytes()).unwrap();
+    answered(stream)
+}
+
+const REST_OF_UPGRADE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn answered(mut stream: TcpStream) -> String {
+    use std::io::Read;
     stream.set_read_timeout(Some(TIME_MAX)).unwrap();
-    let head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned() + " "

@@ -157,9 +157,9 @@ ctl_verb! {
         subcommand,
         name = "log",
         example = "mpreg ctl log",
-        example = "mpreg ctl log core::fabric=debug --for 10m",
-        example = "mpreg ctl log core::fabric=default",
-        note = "SCOPE=LEVEL for a part of the program, such as fabric, core::route, node::serve or drive::dial; LEVEL alone for all of it. Levels: error, warning, info, debug, trace, off; default takes a scope back. What is set stays over a reload and ends with the process."
+        example = "mpreg ctl log node::control=debug --for 10m",
+        example = "mpreg ctl log node::control=default",
+        note = "SCOPE=LEVEL for a part of the program, such as node::control (what the core decides), node::serve or drive::tls; LEVEL alone for all of it. A scope that no part has is refused, and the answer names them all. Levels: error, warning, info, debug, trace, off; default takes a scope back. What is set stays over a reload and ends with the process."
     )]
     struct Log {
         /// what to set; nothing: only show

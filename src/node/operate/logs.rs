@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use smol::Timer;
 
 use super::{Answer, Operator, Refused};
-use crate::config::LogLevel;
+use crate::config::{LogLevel, Settings};
 use crate::drive::log as logs;
 use crate::node::hub::lock;
 use crate::node::translate;
@@ -40,6 +40,9 @@ impl Operator {
             let (scope, level) = (scope.trim(), level_of(level.trim())?);
             if level.is_none() && !scope.is_empty() && !lock(&self.scopes).set.contains_key(scope) {
                 return Err(Refused::failed(format!("nothing is set for `{scope}`; see mpreg ctl log")));
+            }
+            if !scope.is_empty() && !logs::is_known_scope(scope) {
+                return Err(unknown(scope));
             }
             wanted.push((scope.to_owned(), level));
         }
@@ -107,6 +110,22 @@ impl Operator {
         };
         self.hub.executor.spawn(ending).detach();
     }
+}
+
+/// Tells of modules in the configuration that write nothing: the reference has others.
+pub fn warn_of_unknown(settings: &Settings) {
+    for scope in settings.log.debug_scopes.iter().filter(|scope| !logs::is_known_scope(scope)) {
+        log::warn!("log.debug_scopes: nothing that this program logs is called `{scope}`");
+    }
+}
+
+fn unknown(scope: &str) -> Refused {
+    let (modules, libraries) = (logs::MODULES.join(", "), logs::LIBRARIES.join(", "));
+    let text = format!(
+        "nothing that this program logs is called `{scope}`; there are {modules}, every part of these names, and the \
+         libraries {libraries}"
+    );
+    Refused { status: 2, text }
 }
 
 /// `None` for `default`.

@@ -5,7 +5,7 @@
 //! of the node is told so and nothing else. Answers are read from counters and from short looks at the core; nothing here
 //! keeps a lock while it waits or writes.
 
-mod logs;
+pub mod logs;
 pub mod reload;
 mod socket;
 mod status;

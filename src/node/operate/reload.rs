@@ -2,8 +2,8 @@
 //!
 //! First everything is read, files of keys and certificates too, apart from the thread that serves; then it is put in
 //! force at one go. What is wrong changes nothing and is told in full. A reload with a time to confirm goes back by
-//! itself to what held before, certificates and tokens included, unless it is confirmed; after a restart the file holds
-//! as it is.
+//! itself to what held before, certificates, tokens and rules applied by RPC included, unless it is confirmed; after a
+//! restart the file holds as it is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use smol::Timer;
 
+use super::logs::warn_of_unknown;
 use super::{Answer, Operator, Refused};
 use crate::config::{self, Change, Fault, Faults, Loaded, Reload};
-use crate::core::discovery::{Registry, RpcSpecSettings};
+use crate::core::discovery::{Policy, Registry, RpcSpecSettings};
 use crate::core::fabric::Closing;
 use crate::core::trust::ConfiguredKey;
 use crate::drive::tls::{ClientTls, ServerTls, TlsError, TlsTrust};
@@ -38,10 +39,17 @@ pub struct Applied {
     client: Option<Arc<ClientTls>>,
 }
 
+/// What to go back to.
+struct Before {
+    applied: Arc<Applied>,
+    /// Rules that were applied by RPC; a reload that changes rules replaces them.
+    policy: Option<Policy>,
+}
+
 /// What held before a reload that is not confirmed yet.
 struct Undo {
     id: u64,
-    before: Arc<Applied>,
+    before: Before,
     /// Seconds since 1970.
     until: f64,
 }
@@ -119,7 +127,8 @@ impl Operator {
         let closings = self.hub.closings(&next.loaded.settings);
         let rows: Vec<Value> = changes.iter().map(|change| row(change, Some(&closings))).collect();
         let next = Arc::new(next);
-        let faults = self.apply(&mut state, next);
+        let before = Before { applied: running, policy: self.hub.applied_policy() };
+        let faults = self.apply(&mut state, next, None);
         let mut restart = Vec::new();
         for change in &changes {
             match change.reload {
@@ -132,7 +141,7 @@ impl Operator {
                 }
             }
         }
-        let confirmed = self.expect_confirmation(&mut state, running, confirm, now.wall);
+        let confirmed = self.expect_confirmation(&mut state, before, confirm, now.wall);
         let live = changes.len() - restart.len();
         let mut text = format!("reloaded: {live} keys changed, {} need a restart", restart.len());
         if let Some(time) = confirm {
@@ -195,7 +204,7 @@ impl Operator {
     fn expect_confirmation(
         self: &Arc<Self>,
         state: &mut State,
-        running: Arc<Applied>,
+        before: Before,
         confirm: Option<Duration>,
         now: f64,
     ) -> bool {
@@ -206,7 +215,7 @@ impl Operator {
         state.last_undo += 1;
         let id = state.last_undo;
         // Of several that nobody confirmed, what held before the first of them is the last that is known to be good.
-        let before = former.map_or(running, |former| former.before);
+        let before = former.map_or(before, |former| former.before);
         let until = now + time.as_secs_f64();
         state.undo = Some(Undo { id, before, until });
         lock(&self.shown).confirm_until = Some(until);
@@ -226,7 +235,7 @@ impl Operator {
         let mut state = self.state.lock().await;
         let Some(undo) = state.undo.take_if(|undo| undo.id == id) else { return };
         log::warn!("reload: not confirmed in time; what held before holds again, and not what the file says");
-        let faults = self.apply(&mut state, undo.before);
+        let faults = self.apply(&mut state, undo.before.applied, undo.before.policy);
         lock(&self.shown).confirm_until = None;
         let late = self.hub.clock.now().wall - undo.until;
         log::info!("reload: undone {:.1} s after the time to confirm", late.max(0.0));
@@ -235,8 +244,8 @@ impl Operator {
         self.hub.supervisor.trouble(Some(text.to_owned()));
     }
 
-    /// Puts a configuration in force; what could not be done is told.
-    fn apply(self: &Arc<Self>, state: &mut State, next: Arc<Applied>) -> Vec<String> {
+    /// Puts a configuration in force, with these rules instead of its own; what could not be done is told.
+    fn apply(self: &Arc<Self>, state: &mut State, next: Arc<Applied>, policy: Option<Policy>) -> Vec<String> {
         let hub = &self.hub;
         if let (Some(identity), Some(server)) = (&state.tls.identity, &next.server) {
             identity.install(server.clone());
@@ -251,11 +260,12 @@ impl Operator {
             // Nothing is dialled with it any more.
             (_, None) => {}
         }
-        let faults = hub.revise(next.loaded.settings.clone(), next.keys.clone(), hub.clock.now());
+        let faults = hub.revise(next.loaded.settings.clone(), next.keys.clone(), policy, hub.clock.now());
         for fault in &faults {
             log::error!("reload: {fault}");
         }
         self.settle_log();
+        warn_of_unknown(&next.loaded.settings);
         state.running = next;
         faults
     }

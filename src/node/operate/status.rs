@@ -10,6 +10,7 @@ use super::Operator;
 use crate::core::catalog::Text;
 use crate::core::time::Now;
 use crate::node::hub::{Hub, Sizes, lock};
+use crate::node::surroundings;
 
 /// The whole page.
 pub async fn status(operator: &Operator) -> Value {
@@ -105,12 +106,7 @@ fn look(hub: &Hub, now: Now) -> Look {
     let clusters = catalog.nodes().map(|node| &node.cluster_id).collect::<std::collections::BTreeSet<_>>();
     let most = clusters.into_iter().map(|id| (catalog.entries_of_cluster(id), id)).max();
     let cluster_entries = most.map_or((hub.cluster_id().into(), 0), |(count, id)| (id.clone(), count));
-    let report = |(node, peer): (&Text, &crate::core::membership::Peer)| {
-        let report = peer.report.as_ref()?;
-        let age = now.mono.saturating_sub(report.received_at).as_secs_f64();
-        Some((node.clone(), report.timestamp - (now.wall - age)))
-    };
-    let offsets = membership.connected().filter_map(report).collect();
+    let offsets = surroundings::offsets(fabric, now);
     drop(control);
     wanted.sort_by_key(|w| (!w.is_seed, std::cmp::Reverse(w.failures)));
     let unreached = wanted.iter().take(UNREACHED_SHOWN).map(|wanted| {
@@ -183,12 +179,9 @@ fn limits(hub: &Hub, sizes: &Sizes, look: &Look, process: &Process) -> Vec<Value
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// How the clock of this node stands to those of its peers. The middle one decides: one wrong clock among many is theirs,
-/// and many that agree mean that ours is wrong.
+/// How the clock of this node stands to those of its peers.
 fn clock(offsets: &BTreeMap<Text, f64>) -> Value {
-    let mut sorted: Vec<f64> = offsets.values().copied().collect();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.get(sorted.len() / 2).copied();
+    let middle = surroundings::middle(offsets);
     let worst = offsets.iter().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
     json!({
         "peers": offsets.len(), "ahead_seconds": middle,
