@@ -198,7 +198,8 @@ fn federations_survive_chaos() {
     let seeds = seeds(3);
     let each = asked.map(|hours| hours / seeds.len() as f64);
     let begun = std::time::Instant::now();
-    let lived = for_each_seed(&seeds, |seed| survive(seed, each));
+    // Long runs live with the default intervals too, short ones have not the time.
+    let lived = for_each_seed(&seeds, |seed| survive(seed, each, asked.is_some() && seed % 2 == 0));
     let sum = |of: fn(&Lived) -> f64| lived.iter().map(of).sum::<f64>();
     println!(
         "{:.2} cluster-hours of chaos and quiet, {} seeds, {:.0} rounds, {:.0} events, {:.0} times a call did what \
@@ -220,9 +221,13 @@ struct Lived {
     explained: u64,
 }
 
-fn survive(seed: u64, cluster_hours: Option<f64>) -> Lived {
+fn survive(seed: u64, cluster_hours: Option<f64>, is_usual: bool) -> Lived {
     let clusters = 3 + seed as usize % 4;
-    let plan = Plan { explicit: seed % 3 != 0, ..Plan::random(clusters, 2, seed) };
+    let shape = if is_usual { Shape::usual() } else { Shape::fast() };
+    let plan = Plan { explicit: seed % 3 != 0, shape, ..Plan::random(clusters, 2, seed) };
+    // How much slower all goes than in the worlds of the other tests.
+    let pace = shape.gossip_interval_seconds / Shape::fast().gossip_interval_seconds;
+    let again = SILENCE + pace * (LEASE + BACKOFF);
     let conditions =
         Conditions { loss: 0.02, duplicates: 0.02, jitter_seconds: 0.02, ..Conditions::default() };
     let mut world = plan.world(seed).with(conditions);
@@ -231,11 +236,11 @@ fn survive(seed: u64, cluster_hours: Option<f64>) -> Lived {
     let seconds = cluster_hours.map_or(72.0, |hours| hours / clusters as f64 * 3600.0);
     let mut rounds = 0;
     while world.seconds() < seconds {
-        chaos(&plan, &mut world, rounds);
+        chaos(&plan, &mut world, rounds, pace);
         calm(&plan, &mut world);
-        let took = world.run_while(SILENCE + LEASE + BACKOFF, |w| !plan.is_settled(w));
+        let took = world.run_while(again, |w| !plan.is_settled(w));
         assert!(took.is_some(), "{}, seed {seed}, {plan:?}", plan.unsettled(&world));
-        world.run(12.0);
+        world.run(12.0 * pace);
         assert!(plan.is_settled(&world), "order does not last: {}, seed {seed}", plan.unsettled(&world));
         plan.at_rest(&world);
         all_call_all(&plan, &mut world, &format!("calm-{rounds}"));
@@ -247,7 +252,7 @@ fn survive(seed: u64, cluster_hours: Option<f64>) -> Lived {
     Lived { cluster_hours, rounds, events: world.events, explained: world.explained }
 }
 
-fn chaos(plan: &Plan, world: &mut World, round: usize) {
+fn chaos(plan: &Plan, world: &mut World, round: usize, pace: f64) {
     let count = world.nodes.len();
     for step in 0..25 {
         let pick = |w: &mut World, below: usize| (unit(&mut w.chance) * below as f64) as usize;
@@ -268,7 +273,7 @@ fn chaos(plan: &Plan, world: &mut World, round: usize) {
             }
             _ => {}
         }
-        let pause = 3.0 * unit(&mut world.chance);
+        let pause = 3.0 * pace * unit(&mut world.chance);
         world.run(pause);
     }
 }

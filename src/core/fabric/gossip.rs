@@ -144,8 +144,11 @@ impl Fabric {
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
         let privacy = self.catalog.privacy(&delta);
         let changed = privacy.outward(self.change_own(delta, now, out));
-        if !changed.is_empty() {
-            self.announce_own(changed, now, out);
+        // Other clusters of this program take the word of a lease; reference nodes are told as they tell others.
+        let mut to = self.strangers(now);
+        to.retain(|listener| all || self.membership.peer(&listener.node).is_none_or(|peer| !peer.extends));
+        if !changed.is_empty() && !to.is_empty() {
+            self.say(changed, "", true, &to, now, out);
         }
         if all {
             self.renew_kin(now, out);
@@ -187,11 +190,17 @@ impl Fabric {
 
     /// Gossips a change that this node made or vouches for to the reference nodes among its peers.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let mut to = self.listeners(&[], now);
-        to.retain(|listener| !self.is_kin(&listener.node));
+        let to = self.strangers(now);
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
+    }
+
+    /// The peers that are not kin.
+    fn strangers(&self, now: Now) -> Vec<Listener> {
+        let mut all = self.listeners(&[], now);
+        all.retain(|listener| !self.is_kin(&listener.node));
+        all
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
