@@ -168,6 +168,7 @@ impl Fabric {
             self.say(mine, "", true, &to, now, out);
         }
         self.introduce_routes(&cluster, &to, now, out);
+        self.renew_leases_of_kin(f64::INFINITY, now);
         let mut others = self.catalog.excerpt(|_, node| *node != *own);
         others.drop_local();
         if !others.is_empty() {
@@ -196,10 +197,15 @@ impl Fabric {
         }
     }
 
-    /// The peers that are not kin.
-    fn strangers(&self, now: Now) -> Vec<Listener> {
+    /// The peers that hear of this node by gossip of the protocol.
+    pub(super) fn strangers(&self, now: Now) -> Vec<Listener> {
+        // A member of the roster that has not said STATUS on its new link yet is no stranger.
+        let is_own = |listener: &Listener| {
+            self.is_kin(&listener.node)
+                || listener.cluster == *self.cluster_id() && self.kin_contains(&listener.node)
+        };
         let mut all = self.listeners(&[], now);
-        all.retain(|listener| !self.is_kin(&listener.node));
+        all.retain(|listener| !is_own(listener));
         all
     }
 
