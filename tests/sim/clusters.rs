@@ -397,7 +397,7 @@ fn many_clusters(plan: &Plan, seed: u64, calls: usize) {
 }
 
 /// Percent.
-const LIVE_ROUTES_FOUND: f64 = 99.0;
+const LIVE_ROUTES_FOUND: f64 = 99.9;
 /// How long news of a route may rest at each cluster (`core::route::tell`).
 const ROUTE_NEWS: f64 = 0.25;
 const LEASE: f64 = 24.0;

@@ -233,6 +233,8 @@ impl Plan {
             let holders = catalog.functions().map(|f| &f.node_id).chain(catalog.topics().map(|t| &t.node_id));
             let dead: Vec<&Text> = holders.filter(|node| !alive.contains(node)).collect();
             assert!(dead.is_empty(), "{n} holds entries of {dead:?}, seed {seed}");
+            let listened: usize = running.iter().map(|n| world.nodes[*n].topics.len()).sum();
+            assert_eq!(catalog.topics().count(), listened, "subscriptions known to {n}, seed {seed}");
             let held = world.fabric(*n).held();
             let idle = Held { early_bytes: 0, calls_waiting: 0, calls_running: 0, calls_passed_on: 0 };
             assert_eq!(held, idle, "{n} at {} s, seed {seed}", world.seconds());

@@ -325,18 +325,20 @@ impl Fabric {
     ) -> Option<Delta> {
         let mut passed_on = delta.clone();
         passed_on.drop_local();
+        let listing = self.catalog.listing_of_nodes();
         let applied = self.catalog.apply_from(origin, delta, now.wall);
         told(applied.refused, Some(link), out);
         if applied.changed.is_empty() {
             return None;
         }
+        // Nodes that are only renewed are nobody new to dial.
+        self.look_around |= self.catalog.listing_of_nodes() != listing;
         let functions = applied.changed.functions.iter().map(|f| (&f.cluster_id, &f.node_id));
         let nodes = applied.changed.nodes.iter().map(|n| (&n.cluster_id, &n.node_id));
         for (cluster, node) in nodes.chain(functions) {
             self.told_by.add(cluster, node, peer);
         }
         self.forget_tellers();
-        self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
         for gone in &applied.changed.node_removals {
             self.told_by.remove(&gone.cluster_id, &gone.node_id);
             if !self.is_foreign(&gone.cluster_id) {

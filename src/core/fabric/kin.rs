@@ -39,6 +39,8 @@ pub(super) struct Kin {
     next_ways_at: Duration,
     others: Others,
     others_told: BTreeMap<Text, Duration>,
+    /// Nodes of which a peer was asked, for which version, and until when it is waited for.
+    pulling: BTreeMap<Text, (u64, Duration)>,
     /// Messages by sender in the running period.
     heard: BTreeMap<Text, u32>,
     heard_until: Duration,
@@ -73,6 +75,7 @@ impl Kin {
             next_ways_at: now.mono,
             others: Others::default(),
             others_told: BTreeMap::new(),
+            pulling: BTreeMap::new(),
             heard: BTreeMap::new(),
             heard_until: now.mono,
             last_number: 0,
@@ -543,6 +546,7 @@ impl Fabric {
         for (node, version) in &states {
             self.kin.roster.learn(node, *version);
             self.kin.swim.clear(node);
+            self.kin.pulling.remove(node);
             self.membership.found(node);
             self.told_by.add(&cluster, node, peer);
         }
