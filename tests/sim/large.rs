@@ -25,6 +25,12 @@ fn measure(count: usize, functions_each: usize) -> Seen {
     let took = world.run_while(120.0, |w| !settled(w));
     println!("{count} nodes, {} functions: settled {took:?} s after the last start", count * functions_each);
     assert!(took.is_some());
+    let (messages, bytes) = sent(&world);
+    println!(
+        "{count} nodes: {} messages, {} bytes sent by each until then",
+        messages / count as u64,
+        bytes / count as u64
+    );
     world.run(60.0); // links that nobody needs are gone, and the ways of news are found
 
     let before = sent(&world);

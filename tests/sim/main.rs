@@ -7,6 +7,13 @@
 // Forbidden in the core only; here the environment says how much is to be run.
 #![allow(clippy::disallowed_methods)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod checks;
 mod forms;
 mod network;
@@ -31,6 +38,27 @@ fn seeds(usual: u64) -> Vec<u64> {
         Ok(text) => (1..=text.trim().parse().unwrap_or(usual)).collect(),
         Err(_) => (1..=usual).collect(),
     }
+}
+
+/// Runs a scenario for each seed, on all processors. All are run, and those that fail are named at the end, each after
+/// what it had to say.
+fn for_each_seed<T: Send>(seeds: &[u64], scenario: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((*seed, catch_unwind(AssertUnwindSafe(|| scenario(*seed))).ok()));
+        }
+        done
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let done: Vec<(u64, Option<T>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    });
+    let failed: Vec<u64> = done.iter().filter(|(_, seen)| seen.is_none()).map(|(seed, _)| *seed).collect();
+    assert!(failed.is_empty(), "these seeds fail: {failed:?}");
+    done.into_iter().filter_map(|(_, seen)| seen).collect()
 }
 
 /// `count` nodes that were told of the first one only, all started within a second, and settled.

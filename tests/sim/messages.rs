@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use mpreg::core::error::TIMED_OUT;
+use mpreg::core::fabric::explain::{About, Question, Sought};
 use mpreg::core::fabric::{Call, Event};
 use mpreg::core::membership::LinkId;
 use mpreg::core::reason::Reason;
@@ -41,6 +42,13 @@ pub fn call(world: &mut World, n: usize, id: &str, command: &str, target: usize,
         patience: Duration::from_millis(100),
     };
     world.tell(n, Event::Call(Box::new(call)));
+}
+
+/// Calls as [`call`] does, and sees that what `explain` says is what is done, at each node on the way.
+pub fn explained_call(world: &mut World, n: usize, id: &str, command: &str, target: usize, seconds: u64) {
+    let sought = Sought { fun: command.into(), ..Sought::default() };
+    let question = Question { nodes_max: 64, ..Question::new(About::Call(sought)) };
+    world.as_said(n, id, question, |world| call(world, n, id, command, target, seconds));
 }
 
 pub fn publish(world: &mut World, n: usize, id: &str) {

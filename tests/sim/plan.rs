@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mpreg::core::catalog::Text;
-use mpreg::core::fabric::Settings;
+use mpreg::core::fabric::{Held, Settings};
 use mpreg::core::federation::{self, Bridge, LinkTerms};
 use mpreg::core::link_state::Mode;
 use mpreg::core::trust::{ConfiguredKey, Signer};
@@ -217,6 +217,28 @@ impl Plan {
                 && self.linked_with_kin(world, *n)
         }) && running.iter().all(|n| clusters.iter().all(|c| self.has_way(world, *n, c)))
             && self.kin_agree(world)
+    }
+
+    /// What holds between nodes that have been left alone for a while, besides being settled.
+    pub fn at_rest(&self, world: &World) {
+        let (seed, running) = (world.seed, world.running());
+        for cluster in 0..self.sizes.len() {
+            let nodes = self.nodes(cluster).into_iter().filter(|n| running.contains(n));
+            let digests: BTreeSet<u64> = nodes.map(|n| world.fabric(n).digest_of_kin()).collect();
+            assert!(digests.len() <= 1, "nodes of cluster {cluster} differ, seed {seed}");
+        }
+        let alive: BTreeSet<&Text> = running.iter().map(|n| &world.nodes[*n].id).collect();
+        for n in &running {
+            let catalog = world.fabric(*n).catalog();
+            let holders = catalog.functions().map(|f| &f.node_id).chain(catalog.topics().map(|t| &t.node_id));
+            let dead: Vec<&Text> = holders.filter(|node| !alive.contains(node)).collect();
+            assert!(dead.is_empty(), "{n} holds entries of {dead:?}, seed {seed}");
+            let listened: usize = running.iter().map(|n| world.nodes[*n].topics.len()).sum();
+            assert_eq!(catalog.topics().count(), listened, "subscriptions known to {n}, seed {seed}");
+            let held = world.fabric(*n).held();
+            let idle = Held { early_bytes: 0, calls_waiting: 0, calls_running: 0, calls_passed_on: 0 };
+            assert_eq!(held, idle, "{n} at {} s, seed {seed}", world.seconds());
+        }
     }
 
     /// What is missing to be settled, for whoever reads the failure.

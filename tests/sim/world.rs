@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use mpreg::core::catalog::{Delta, FunctionEntry, Text};
 use mpreg::core::error::CallError;
+use mpreg::core::fabric::explain::Question;
 use mpreg::core::fabric::{Action, Event, Execution, Fabric, Settings};
 use mpreg::core::federation::LinkFacts;
 use mpreg::core::membership::{Chance, LinkId};
 use mpreg::core::reason::Reason;
 use mpreg::core::time::Now;
+use mpreg::wire::fabric::{Frame, Message, Rpc};
 
 use crate::forms::{self, Shape};
 use crate::network::{Conditions, Network, Piece, SECOND, Time, nanos, unit};
@@ -29,6 +31,7 @@ enum Happening {
 
 /// One machine; its process comes and goes.
 pub struct Node {
+    pub id: Text,
     pub cluster: Text,
     pub fabric: Option<Fabric>,
     /// Counts the processes.
@@ -62,6 +65,16 @@ pub struct Asked {
     pub executions: usize,
 }
 
+/// A call on its way.
+#[derive(Debug, Default)]
+struct Watched {
+    /// Where it is awaited, and what is asked there.
+    next: Option<(usize, Question)>,
+    /// Where the node that has it sent it, or that it ran it.
+    sent_to: Option<usize>,
+    ran: bool,
+}
+
 /// Changes the settings of a node before it starts.
 pub type Adjust = Box<dyn Fn(usize, &mut Settings)>;
 
@@ -75,6 +88,10 @@ pub struct World {
     last_entry: u64,
     pub chance: Chance,
     pub log_hash: u64,
+    /// Told to nodes.
+    pub events: u64,
+    /// Calls that a node had, and did what it had said.
+    pub explained: u64,
     pub calls: BTreeMap<String, Asked>,
     /// How often a message came to a process of a node.
     pub deliveries: BTreeMap<(String, usize, u32), usize>,
@@ -82,13 +99,16 @@ pub struct World {
     pub heard_by_impostor: Vec<bytes::Bytes>,
     /// What differs from the usual settings, by node.
     pub adjust: Adjust,
-    pub check_every: Time,
+    /// Calls that have to do at each node what the node says they would.
+    watched: BTreeMap<String, Watched>,
+    check_every: Time,
     next_check: Time,
 }
 
 impl World {
     pub fn new(count: usize, seed: u64, shape: Shape) -> World {
-        let node = || Node {
+        let node = |n: usize| Node {
+            id: forms::url(n),
             cluster: forms::CLUSTER.into(),
             fabric: None,
             life: 0,
@@ -110,16 +130,19 @@ impl World {
             now: 0,
             seed,
             shape,
-            nodes: (0..count).map(|_| node()).collect(),
+            nodes: (0..count).map(node).collect(),
             network: Network::default(),
             calendar: BTreeMap::new(),
             last_entry: 0,
             chance: Chance::new(seed),
             log_hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            explained: 0,
             calls: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             heard_by_impostor: Vec::new(),
             adjust: Box::new(|_, _| {}),
+            watched: BTreeMap::new(),
             check_every: SECOND * (1 + count as u64 / 10),
             next_check: 0,
         };
@@ -256,6 +279,13 @@ impl World {
         self.network.connections[&id].ends[0].link
     }
 
+    /// All calls and publications so far are forgotten.
+    pub fn forget_messages(&mut self) {
+        self.calls.clear();
+        self.deliveries.clear();
+        self.watched.clear();
+    }
+
     pub fn send(&mut self, link: LinkId, bytes: bytes::Bytes) {
         let Some((id, side)) = self.network.by_link.get(&link).copied() else { return };
         let twice = unit(&mut self.chance) < self.network.conditions.duplicates;
@@ -270,11 +300,13 @@ impl World {
         let mut out = Vec::new();
         self.hash(self.now ^ (n as u64) << 48);
         let Some(fabric) = &mut self.nodes[n].fabric else { return };
+        self.events += 1;
         fabric.handle(event, now, &mut out);
         for action in out {
             self.act(n, action);
         }
         self.wake_up(n);
+        crate::checks::step(self, n);
     }
 
     /// Lets time pass, happening by happening.
@@ -342,6 +374,11 @@ impl World {
             Action::Send { link, bytes } => {
                 self.nodes[n].sent_messages += 1;
                 self.nodes[n].sent_bytes += bytes.len() as u64;
+                let sent_to = self.network.by_link.get(&link).map(|(id, side)| (*id, *side));
+                let watched = self.watched_call(&bytes).and_then(|id| self.watched.get_mut(&id));
+                if let (Some(watched), Some((id, side))) = (watched, sent_to) {
+                    watched.sent_to = Some(self.network.connections[&id].ends[1 - side].node);
+                }
                 self.send(link, bytes);
             }
             Action::Close { link, .. } => {
@@ -355,11 +392,14 @@ impl World {
                 let now = self.now;
                 if let Some(asked) = self.calls.get_mut(&*request_id) {
                     asked.answers.push((now, outcome.map(|r| r.get().to_owned())));
+                    assert!(asked.answers.len() <= 1, "{request_id} is answered again, seed {}", self.seed);
                 }
             }
             Action::Deliver { message_id, .. } => {
                 let key = (message_id.to_string(), n, self.nodes[n].life);
-                *self.deliveries.entry(key).or_default() += 1;
+                let count = self.deliveries.entry(key).or_default();
+                *count += 1;
+                assert_eq!(*count, 1, "{message_id} comes to {n} again, seed {}", self.seed);
             }
             Action::Refused { reason, count, .. } => {
                 *self.nodes[n].refused.entry(reason).or_default() += count
@@ -370,13 +410,69 @@ impl World {
         }
     }
 
-    /// `where.N` answers, `slow.N` takes its time, `fail.N` fails, `hang.N` never answers.
+    /// Does what brings a call to node `n`, and sees that `n` does with it what it says a moment before, as all do to
+    /// whom it goes on.
+    pub fn as_said(&mut self, n: usize, id: &str, question: Question, act: impl FnOnce(&mut World)) {
+        let now = self.time_at(n);
+        let Some(fabric) = &mut self.nodes[n].fabric else { return };
+        let said = fabric.explain(&question, now).unwrap_or_else(|error| panic!("{error:?}"));
+        self.watched.insert(id.to_owned(), Watched::default());
+        act(self);
+        let done = self.watched.remove(id).unwrap_or_default();
+        // Calls for a node of which no entry is known are not what was asked about.
+        if question.passage.is_none() && said.verdict.word == "function_not_found" {
+            return;
+        }
+        let next = said.next.into_iter().next();
+        let expected = next.as_ref().and_then(|next| forms::node_behind(&next.node));
+        let runs = said.verdict.word == "runs_here";
+        assert!(
+            (expected, runs) == (done.sent_to, done.ran),
+            "{id} at {n}: {:?} was said, {done:?} is done, {question:?}, seed {}",
+            said.verdict,
+            self.seed
+        );
+        self.explained += 1;
+        let next = expected.zip(next.and_then(|next| next.question));
+        self.watched.insert(id.to_owned(), Watched { next, ..Watched::default() });
+    }
+
+    /// A message comes to a node; if it is a call that is watched, as was said.
+    fn bring(&mut self, n: usize, link: LinkId, bytes: bytes::Bytes) {
+        let id = self.watched_call(&bytes).filter(|_| self.fabric(n).membership().speaker(link).is_some());
+        let watched = id.as_ref().and_then(|id| self.watched.get_mut(id));
+        let next = watched.and_then(|w| w.next.take_if(|(awaited, _)| *awaited == n));
+        let event = Event::Message { link, bytes };
+        match id.zip(next) {
+            Some((id, (_, question))) => self.as_said(n, &id, question, |world| world.tell(n, event)),
+            None => self.tell(n, event),
+        }
+    }
+
+    fn watched_call(&self, bytes: &[u8]) -> Option<String> {
+        if self.watched.is_empty() || !Message::begins(bytes) {
+            return None;
+        }
+        let Ok(Frame::Message(message)) = Frame::decode(bytes) else { return None };
+        let Ok(Rpc::Request(request)) = message.rpc() else { return None };
+        self.watched.get_key_value(&*request.request_id).map(|(id, _)| id.clone())
+    }
+
+    /// `where.N` answers, `slow.N` takes its time, `fail.N` fails, `hang.N` does not answer in time.
     fn execute(&mut self, n: usize, execution: &Execution) {
+        if let Some(watched) = self.watched.get_mut(&*execution.request_id) {
+            watched.ran = true;
+        }
         if let Some(asked) = self.calls.get_mut(&*execution.request_id) {
             asked.executions += 1;
+            assert!(asked.executions <= 1, "{} runs again, seed {}", execution.request_id, self.seed);
         }
         let (outcome, seconds) = match execution.command.split('.').next() {
-            Some("hang") => return,
+            // Whoever runs functions ends them when the caller has given up.
+            Some("hang") => {
+                let left = execution.time_left.unwrap_or(HANG_MAX).min(HANG_MAX);
+                (Err(CallError::failed("it hung")), left.as_secs_f64())
+            }
             Some("fail") => (Err(CallError::failed("ValueError: it broke")), 0.001),
             Some("slow") => (Ok(forms::raw("\"late\"")), 2.0),
             _ => (Ok(forms::raw(&format!("\"{n}\""))), 0.001),
@@ -458,7 +554,7 @@ impl World {
                 if new {
                     self.tell(to, Event::LinkOpened { link, dialled: None, facts: LinkFacts::default() });
                 }
-                self.tell(to, Event::Message { link, bytes });
+                self.bring(to, link, bytes);
             }
         }
     }
@@ -566,6 +662,7 @@ impl World {
 const KEEP_ALIVE_LOOK: Time = SECOND;
 /// The drivers ping after 20 s of silence and wait another 20 s.
 const SILENCE_MAX: Time = 40 * SECOND;
+const HANG_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Time = 10 * SECOND;
 /// Deadlines in the past are met after so long.
 const WAKE_PAUSE: Time = 1000;

@@ -45,6 +45,14 @@ impl Bindings {
         }
     }
 
+    /// Another announcement of an entry that is bound.
+    pub fn renew(&mut self, key: &FunctionKey, entry: &Arc<FunctionEntry>) {
+        let bound = self.names.get_mut(&key.identity.name);
+        if let Some(held) = bound.and_then(|bound| bound.holders.get_mut(key)) {
+            *held = entry.clone();
+        }
+    }
+
     pub fn unbind(&mut self, key: &FunctionKey) {
         if let Some(bound) = self.names.get_mut(&key.identity.name) {
             bound.holders.remove(key);

@@ -164,6 +164,30 @@ impl Delta {
         stamp!(functions topics queues services caches cache_profiles nodes);
     }
 
+    /// Lets all entries that say the same of their holder share one text: a node keeps very many of them.
+    pub(super) fn share_texts(&mut self, cluster: &Text, nodes: &BTreeSet<Text>) {
+        macro_rules! share {
+            ($($list:ident)*) => { $(
+                for entry in &mut self.$list {
+                    let entry = Arc::make_mut(entry);
+                    if entry.cluster_id == *cluster {
+                        entry.cluster_id = cluster.clone();
+                    }
+                    if let Some(node) = nodes.get(&entry.node_id) {
+                        entry.node_id = node.clone();
+                    }
+                }
+            )* };
+        }
+        share!(functions topics queues services caches cache_profiles nodes);
+        for entry in &mut self.functions {
+            let identity = &mut Arc::make_mut(entry).identity;
+            if identity.function_id == identity.name {
+                identity.function_id = identity.name.clone();
+            }
+        }
+    }
+
     /// Makes `node` of `cluster` the holder of all entries and keys of the delta.
     pub fn claim(&mut self, cluster_id: &Text, node_id: &Text) {
         macro_rules! claim {

@@ -402,6 +402,8 @@ impl Catalog {
                 keys.push(key);
             } else if !leaving.is_empty() {
                 keys.extend(leaving);
+            } else if !delta.node_removals.is_empty() {
+                keys.push(key); // they were of nodes that are gone from here already
             } else {
                 let before = keys.len();
                 keys.extend(self.topics.keys().filter(|k| k.subscription_id == *id).map(|k| (**k).clone()));
@@ -535,6 +537,30 @@ mod tests {
         assert_eq!(catalog.expire(41.0).function_removals.len(), 0);
         assert_eq!(catalog.expire(41.5).function_removals.len(), 1);
         assert_eq!(catalog.functions().count(), 0);
+    }
+
+    #[test]
+    fn what_a_departed_node_listened_to_is_taken_from_nobody_else() {
+        let topic = |node: &str| {
+            let text =
+                format!(r#"{{"subscription_id":"s","node_id":"{node}","cluster_id":"c","patterns":["a"]}}"#);
+            Arc::new(serde_json::from_str(&text).unwrap())
+        };
+        let mut catalog = Catalog::new(100);
+        catalog.apply(Delta { topics: vec![topic("n"), topic("m")], ..Delta::default() }, 10.0);
+        let gone = Delta {
+            cluster_id: "c".into(),
+            sent_at: 11.0,
+            topic_removals: vec!["s".into()],
+            node_removals: vec![NodeKey { cluster_id: "c".into(), node_id: "n".into() }],
+            ..Delta::default()
+        };
+        // Two peers that saw it go say so, one after the other.
+        for (by, removed) in [("p", 1), ("q", 0)] {
+            let changed = catalog.apply_from(by, gone.clone(), 11.0).changed;
+            assert_eq!(changed.topic_removals.len(), removed, "{by}");
+        }
+        assert_eq!(catalog.topics().map(|t| &*t.node_id).collect::<Vec<_>>(), ["m"]);
     }
 
     #[test]

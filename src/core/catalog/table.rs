@@ -164,6 +164,31 @@ impl<E: Entry> Table<E> {
         }
     }
 
+    /// Makes the entries that are `due` announced at `now`, for `ttl_seconds`; the answer is these entries.
+    pub fn renew(
+        &mut self,
+        mut due: impl FnMut(&E) -> bool,
+        now: f64,
+        ttl_seconds: f64,
+    ) -> Vec<(Arc<E::Key>, Arc<E>)> {
+        let mut renewed = Vec::new();
+        for (key, entry) in self.live.iter_mut().filter(|(_, entry)| due(entry)) {
+            let mut fresh = E::clone(entry);
+            fresh.stamp(now);
+            fresh.limit(ttl_seconds);
+            *entry = Arc::new(fresh);
+            renewed.push((key.clone(), entry.clone()));
+        }
+        if !renewed.is_empty() {
+            self.version += 1;
+            // All at once: one by one they would each be looked for, and lie close together.
+            let mut ends: Vec<_> = self.live.iter().map(|(k, e)| (Moment(e.ends_at()), k.clone())).collect();
+            ends.sort_by_key(|(end, _)| *end);
+            self.ends = ends.into_iter().collect();
+        }
+        renewed
+    }
+
     /// Takes an entry out and buries its key. A removal that was sent before the entry was announced does nothing.
     pub fn remove(&mut self, key: &E::Key, removal: Removal, now: f64) -> Result<Option<Arc<E>>, Reason> {
         let older_than = if removal.by_holder { removal.sent_at } else { f64::NEG_INFINITY };

@@ -21,6 +21,7 @@ impl Catalog {
         let ids = std::mem::take(&mut delta.topic_removals);
         let key =
             |id: Text| TopicKey { cluster_id: cluster.clone(), node_id: node.clone(), subscription_id: id };
+        delta.share_texts(cluster, &BTreeSet::from([node.clone()]));
         self.put_in(delta, ids.into_iter().map(key).collect(), now, ttl_seconds)
     }
 
@@ -49,16 +50,32 @@ impl Catalog {
         delta.cache_profile_removals = gone(&self.cache_profiles, &delta.cache_profiles, of);
         delta.node_removals = gone(&self.nodes, &delta.nodes, of);
         delta.topic_removals.clear();
+        delta.share_texts(cluster, nodes);
         self.put_in(delta, topics, now, ttl_seconds)
     }
 
-    /// Renews the leases of the holders that are `alive`; the answer is their entries.
-    pub fn renew(&mut self, alive: impl Fn(&str, &str) -> bool, now: f64, ttl_seconds: f64) -> Delta {
-        let delta = self.excerpt(alive);
-        if delta.is_empty() {
-            return delta;
+    /// Renews the leases that end before a time, of the holders that are `alive`; the answer is their entries.
+    pub fn renew(
+        &mut self,
+        alive: impl Fn(&str, &str) -> bool,
+        ending_before: f64,
+        now: f64,
+        ttl_seconds: f64,
+    ) -> Delta {
+        let mut changed = Delta { sent_at: now, ..Delta::default() };
+        let functions =
+            renewed(&mut self.functions, &alive, ending_before, now, ttl_seconds, &mut changed.functions);
+        if !functions.is_empty() {
+            let bindings = Arc::make_mut(&mut self.bindings);
+            functions.iter().for_each(|(key, entry)| bindings.renew(key, entry));
         }
-        self.put_in(delta, Vec::new(), now, ttl_seconds).changed
+        macro_rules! renew {
+            ($($list:ident)*) => { $(
+                renewed(&mut self.$list, &alive, ending_before, now, ttl_seconds, &mut changed.$list);
+            )* };
+        }
+        renew!(topics queues services caches cache_profiles nodes);
+        changed
     }
 
     fn put_in(&mut self, mut delta: Delta, topics: Vec<TopicKey>, now: f64, ttl_seconds: f64) -> Applied {
@@ -123,6 +140,35 @@ fn take_out<E: Entry>(
     gone
 }
 
+/// Renews entries of one type and lists them.
+fn renewed<E: Entry>(
+    table: &mut Arc<Table<E>>,
+    alive: &impl Fn(&str, &str) -> bool,
+    ending_before: f64,
+    now: f64,
+    ttl_seconds: f64,
+    list: &mut Vec<Arc<E>>,
+) -> Vec<(Arc<E::Key>, Arc<E>)> {
+    if table.first_end().is_none_or(|end| end >= ending_before) {
+        return Vec::new();
+    }
+    // The entries of one holder come one after the other.
+    let mut last: Option<(Text, Text, bool)> = None;
+    let due = |entry: &E| {
+        let (cluster, node) = (entry.cluster_id(), entry.node_id());
+        let known = last.as_ref().filter(|(c, n, _)| n == node && c == cluster).map(|(.., alive)| *alive);
+        let is_alive = known.unwrap_or_else(|| {
+            let is_alive = alive(cluster, node);
+            last = Some((cluster.clone(), node.clone(), is_alive));
+            is_alive
+        });
+        is_alive && entry.ends_at() < ending_before
+    };
+    let renewed = Arc::make_mut(table).renew(due, now, ttl_seconds);
+    list.extend(renewed.iter().map(|(_, entry)| entry.clone()));
+    renewed
+}
+
 /// The key, unless there is no room.
 fn put<E: Entry>(
     table: &mut Arc<Table<E>>,
@@ -161,6 +207,23 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_function_is_found_by_its_name_and_leaves_at_its_new_end() {
+        let (mut catalog, c, n) = (Catalog::new(100), Text::from("c"), Text::from("n"));
+        let text =
+            r#"{"identity":{"name":"f","function_id":"f","version":"1"},"node_id":"n","cluster_id":"c"}"#;
+        let functions = vec![Arc::new(serde_json::from_str(text).unwrap())];
+        catalog.vouch(&c, &n, Delta { functions, ..Delta::default() }, 100.0, 10.0);
+        let version = catalog.version(Kind::Functions);
+        assert_eq!(catalog.renew(|_, _| true, f64::INFINITY, 105.0, 10.0).functions.len(), 1);
+        assert!(catalog.version(Kind::Functions) > version);
+        let named: Vec<f64> = catalog.functions_named("f").map(|f| f.advertised_at).collect();
+        assert_eq!((named, catalog.next_expiry()), (vec![105.0], Some(115.0)));
+        assert!(catalog.expire(112.0).is_empty());
+        assert_eq!(catalog.expire(116.0).function_removals.len(), 1);
+        assert_eq!(catalog.functions_named("f").count(), 0);
+    }
+
+    #[test]
     fn what_is_vouched_for_lives_by_our_clock_and_leaves_by_name() {
         let (mut catalog, c) = (Catalog::new(100), Text::from("c"));
         let both = BTreeSet::from(["n".into(), "m".into()]);
@@ -168,7 +231,8 @@ mod tests {
         let told = delta(&["n", "m"], &[("n", "same"), ("m", "same")]);
         assert_eq!(catalog.replace(&c, &both, told, 100.0, 10.0).changed.topics.len(), 2);
         assert_eq!(catalog.next_expiry(), Some(110.0));
-        let renewed = catalog.renew(|_, node| node == "n", 105.0, 10.0);
+        assert!(catalog.renew(|_, node| node == "n", 110.0, 105.0, 10.0).is_empty());
+        let renewed = catalog.renew(|_, node| node == "n", f64::INFINITY, 105.0, 10.0);
         assert_eq!((renewed.nodes.len(), renewed.topics.len()), (1, 1));
         let removal = Delta { topic_removals: vec!["same".into()], ..Delta::default() };
         assert_eq!(catalog.vouch(&c, &"n".into(), removal, 106.0, 10.0).changed.topic_removals.len(), 1);

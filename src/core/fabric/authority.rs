@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
-use crate::core::catalog::{Claim, TopicKey};
+use crate::core::catalog::{Claim, TopicEntry, TopicKey};
 use crate::core::link_state::Stored;
 
 /// What was told of clusters that no accepted route leads to yet, by the neighbour that told it, oldest first. Entries
@@ -197,9 +197,14 @@ impl Fabric {
             return;
         }
         let named: BTreeSet<&Text> = others.iter().collect();
+        // Of living kin everybody hears from itself, and nobody would say it again.
+        let leaves = |t: &TopicEntry| delta.node_removals.iter().any(|n| n.node_id == t.node_id);
+        let is_kin = |t: &TopicEntry| {
+            t.cluster_id == *self.cluster_id() && self.kin_contains(&t.node_id) && !leaves(t)
+        };
         let holders = self.catalog.topics().filter(|t| named.contains(&t.subscription_id));
         let others_hold: BTreeSet<Text> = holders
-            .filter(|t| t.node_id == *own || self.may_speak(speaker, &t.cluster_id).is_err())
+            .filter(|t| t.node_id == *own || is_kin(t) || self.may_speak(speaker, &t.cluster_id).is_err())
             .map(|t| t.subscription_id.clone())
             .collect();
         for id in others {

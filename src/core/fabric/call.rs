@@ -120,6 +120,11 @@ impl Calls {
         }
     }
 
+    /// How many wait here, run here and were passed on.
+    pub fn counts(&self) -> [usize; 3] {
+        [self.waiting.len(), self.running.len(), self.passed.len()]
+    }
+
     pub fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(at, _)| *at)
     }

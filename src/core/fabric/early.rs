@@ -31,6 +31,11 @@ impl Early {
         true
     }
 
+    /// All that waits.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn take(&mut self, link: LinkId) -> Vec<(Duration, Bytes)> {
         let taken = self.links.remove(&link).unwrap_or_default();
         self.bytes -= taken.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();

@@ -144,8 +144,11 @@ impl Fabric {
         self.announcer.next_node = later(now, self.announcer.node_every_seconds, &mut self.chance);
         let privacy = self.catalog.privacy(&delta);
         let changed = privacy.outward(self.change_own(delta, now, out));
-        if !changed.is_empty() {
-            self.announce_own(changed, now, out);
+        // Other clusters of this program take the word of a lease; reference nodes are told as they tell others.
+        let mut to = self.strangers(now);
+        to.retain(|listener| all || self.membership.peer(&listener.node).is_none_or(|peer| !peer.extends));
+        if !changed.is_empty() && !to.is_empty() {
+            self.say(changed, "", true, &to, now, out);
         }
         if all {
             self.renew_kin(now, out);
@@ -165,6 +168,7 @@ impl Fabric {
             self.say(mine, "", true, &to, now, out);
         }
         self.introduce_routes(&cluster, &to, now, out);
+        self.renew_leases_of_kin(f64::INFINITY, now);
         let mut others = self.catalog.confirmed(|_, node| *node != *own);
         others.drop_local();
         if !others.is_empty() {
@@ -187,11 +191,22 @@ impl Fabric {
 
     /// Gossips a change that this node made or vouches for to the reference nodes among its peers.
     pub(super) fn announce_own(&mut self, delta: Delta, now: Now, out: &mut Vec<Action>) {
-        let mut to = self.listeners(&[], now);
-        to.retain(|listener| !self.is_kin(&listener.node));
+        let to = self.strangers(now);
         if !to.is_empty() {
             self.say(delta, "", true, &to, now, out);
         }
+    }
+
+    /// The peers that hear of this node by gossip of the protocol.
+    pub(super) fn strangers(&self, now: Now) -> Vec<Listener> {
+        // A member of the roster that has not said STATUS on its new link yet is no stranger.
+        let is_own = |listener: &Listener| {
+            self.is_kin(&listener.node)
+                || listener.cluster == *self.cluster_id() && self.kin_contains(&listener.node)
+        };
+        let mut all = self.listeners(&[], now);
+        all.retain(|listener| !is_own(listener));
+        all
     }
 
     /// A node has left: what it held goes, here and, by our word, everywhere.
@@ -310,18 +325,20 @@ impl Fabric {
     ) -> Option<Delta> {
         let mut passed_on = delta.clone();
         passed_on.drop_local();
+        let listing = self.catalog.listing_of_nodes();
         let applied = self.catalog.apply_from(origin, delta, now.wall);
         told(applied.refused, Some(link), out);
         if applied.changed.is_empty() {
             return None;
         }
+        // Nodes that are only renewed are nobody new to dial.
+        self.look_around |= self.catalog.listing_of_nodes() != listing;
         let functions = applied.changed.functions.iter().map(|f| (&f.cluster_id, &f.node_id));
         let nodes = applied.changed.nodes.iter().map(|n| (&n.cluster_id, &n.node_id));
         for (cluster, node) in nodes.chain(functions) {
             self.told_by.add(cluster, node, peer);
         }
         self.forget_tellers();
-        self.look_around |= !(applied.changed.nodes.is_empty() && applied.changed.node_removals.is_empty());
         for gone in &applied.changed.node_removals {
             self.told_by.remove(&gone.cluster_id, &gone.node_id);
             if !self.is_foreign(&gone.cluster_id) {

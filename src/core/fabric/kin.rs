@@ -39,6 +39,8 @@ pub(super) struct Kin {
     next_ways_at: Duration,
     others: Others,
     others_told: BTreeMap<Text, Duration>,
+    /// Nodes of which a peer was asked, for which version, and until when it is waited for.
+    pulling: BTreeMap<Text, (u64, Duration)>,
     /// Messages by sender in the running period.
     heard: BTreeMap<Text, u32>,
     heard_until: Duration,
@@ -73,6 +75,7 @@ impl Kin {
             next_ways_at: now.mono,
             others: Others::default(),
             others_told: BTreeMap::new(),
+            pulling: BTreeMap::new(),
             heard: BTreeMap::new(),
             heard_until: now.mono,
             last_number: 0,
@@ -254,16 +257,26 @@ impl Fabric {
         }
     }
 
-    /// Renews the leases of living kin, here and at the reference nodes that this node is linked with.
+    /// Renews the leases of living kin: all of them where a reference node or another cluster is to hear of it, else
+    /// those that would not last until the second time from now.
     pub(super) fn renew_kin(&mut self, now: Now, out: &mut Vec<Action>) {
+        let ttl = self.own.catalog_ttl_seconds;
+        let is_alone = self.strangers(now).is_empty();
+        let ending_before = if is_alone { now.wall + ttl * (2.0 / 3.0) } else { f64::INFINITY };
+        let mut renewed = self.renew_leases_of_kin(ending_before, now);
+        if !is_alone {
+            renewed.drop_local();
+            self.tell_others_of_kin(renewed, now, out);
+        }
+    }
+
+    pub(super) fn renew_leases_of_kin(&mut self, ending_before: f64, now: Now) -> Delta {
         let (cluster, roster) = (&self.own.membership.cluster_id, &self.kin.roster);
         let alive = |c: &str, n: &str| *c == **cluster && roster.contains(n);
         if roster.is_empty() {
-            return;
+            return Delta::default();
         }
-        let mut renewed = self.catalog.renew(alive, now.wall, self.own.catalog_ttl_seconds);
-        renewed.drop_local();
-        self.tell_others_of_kin(renewed, now, out);
+        self.catalog.renew(alive, ending_before, now.wall, self.own.catalog_ttl_seconds)
     }
 
     /// Takes out of gossip of the protocol what is of living kin: that is known better.
@@ -346,6 +359,11 @@ impl Fabric {
         self.kin.roster.expire(now.mono);
         self.find_ways(&linked, now);
         self.trim_links(now, out);
+    }
+
+    /// Whether a node is known as a living member.
+    pub(super) fn kin_contains(&self, node: &str) -> bool {
+        self.kin.roster.contains(node)
     }
 
     pub(super) fn kin_members(&self) -> impl Iterator<Item = &Text> {
@@ -528,6 +546,7 @@ impl Fabric {
         for (node, version) in &states {
             self.kin.roster.learn(node, *version);
             self.kin.swim.clear(node);
+            self.kin.pulling.remove(node);
             self.membership.found(node);
             self.told_by.add(&cluster, node, peer);
         }

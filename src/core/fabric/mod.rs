@@ -191,6 +191,18 @@ pub struct Fabric {
     stopping: bool,
 }
 
+/// What a node holds for others at the moment; each part has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Messages of links that have not said STATUS.
+    pub early_bytes: usize,
+    /// Calls of own clients that are not answered yet.
+    pub calls_waiting: usize,
+    /// Calls of other nodes that run here.
+    pub calls_running: usize,
+    pub calls_passed_on: usize,
+}
+
 /// A link that other settings would close, and the table of the configuration that is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
@@ -345,6 +357,11 @@ impl Fabric {
 
     pub fn link_state(&self) -> &LinkState {
         &self.link_state
+    }
+
+    pub fn held(&self) -> Held {
+        let [calls_waiting, calls_running, calls_passed_on] = self.calls.counts();
+        Held { early_bytes: self.early.bytes(), calls_waiting, calls_running, calls_passed_on }
     }
 
     /// One number for what all living nodes of this program say; equal where the catalogs are.

@@ -168,8 +168,9 @@ impl Table {
         after.sort_by(|a, b| self.order(a, b));
         self.thin(&mut after);
         self.count(destination, &before, &after);
-        let told = |routes: &[Arc<Route>]| routes.first().map(|best| (Outward::of(best), best.via.clone()));
-        let best_changed = told(&before) != told(&after);
+        let told = |route: Option<&Arc<Route>>| route.map(|best| (Outward::of(best), best.via.clone()));
+        let best_changed = told(before.first()) != told(after.first())
+            || told(best_heard(&before)) != told(best_heard(&after));
         let stays = |route: &Arc<Route>| after.iter().any(|r| r.via == route.via && r.path == route.path);
         let gone = before.into_iter().filter(|route| !stays(route)).collect();
         if !after.is_empty() {
@@ -216,6 +217,11 @@ impl Table {
             .then_with(|| a.via.cmp(&b.via))
             .then_with(|| a.path.cmp(&b.path))
     }
+}
+
+/// The best of the routes that were heard over links of this node.
+pub(super) fn best_heard(routes: &[Arc<Route>]) -> Option<&Arc<Route>> {
+    routes.iter().find(|route| matches!(route.via, Via::Neighbour { .. }))
 }
 
 /// What a change of the routes to one destination did.

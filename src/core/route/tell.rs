@@ -1,6 +1,7 @@
 //! What the neighbours are told, and what each of them was told before.
 //!
-//! Of each destination the best route is told, and nothing else, so that what a neighbour believes is what this node does.
+//! Of each destination the best route is told, and nothing else, so that what a neighbour believes is what this node does;
+//! to the own cluster the best that was heard here, because each node chooses among all ways out.
 //! A neighbour is never told a route through itself, nor one that an export policy keeps in, and of what it was not told it
 //! hears no withdrawal. A change is told at once, but one destination changes at most once in a while, and in the end all
 //! have heard the last state. A route never comes after its withdrawal.
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{Policies, Subject};
-use super::table::{Route, Table};
+use super::table::{Route, Table, best_heard};
 use super::{Settings, Via};
 use crate::core::catalog::Text;
 use crate::core::time::Now;
@@ -259,7 +260,13 @@ impl Voice<'_> {
                 via: None,
             }
         } else {
-            let mut best = Outward::of(self.table.routes(destination).first()?);
+            let routes = self.table.routes(destination);
+            // The other nodes are told of this way out also while another one is better: when that is lost they know it.
+            let best = match hearer {
+                Hearer::OwnCluster => best_heard(routes),
+                Hearer::Cluster(_) => routes.first(),
+            };
+            let mut best = Outward::of(best?);
             best.ttl_seconds = best.ttl_seconds.max(self.settings.ttl_seconds);
             best
         };

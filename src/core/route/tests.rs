@@ -644,5 +644,23 @@ fn nodes_of_the_own_cluster_hear_what_this_one_heard_itself() {
     assert!(routes.updates(at(4.0)).is_empty());
 }
 
+/// Else all nodes of a cluster would be without a way between the loss of the better one and the word of the worse.
+#[test]
+fn the_own_cluster_knows_a_worse_way_out_before_the_better_one_is_lost() {
+    let mut routes = home();
+    routes.joined(&cluster("watch"), at(0.0));
+    routes.joined(&Hearer::OwnCluster, at(0.0));
+    routes.hear(&border("b"), &announcement(&["home", "far", "target"], 1.0), 1.0).unwrap();
+    assert_eq!(routes.told("watch", 1.0), ["+ home far target"]);
+    routes.near(&["near", "middle", "target"], 2.0).unwrap();
+    let updates = routes.updates(at(2.0));
+    let [(Hearer::OwnCluster, told)] = &updates[..] else { panic!("{updates:?}") };
+    assert_eq!(shown(told), ["+ home near middle target"]);
+    routes.border_lost(&"b".into(), at(3.0));
+    let updates = routes.updates(at(3.0));
+    let [(Hearer::Cluster(_), told)] = &updates[..] else { panic!("{updates:?}") };
+    assert_eq!(shown(told).last().map(String::as_str), Some("+ home near middle target"));
+}
+
 /// Wall clock at which these nodes start.
 const START: f64 = 1_700_000_000.0;

@@ -30,6 +30,9 @@ pub struct Exchange {
     /// Send the whole of what these nodes say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pull: Vec<Text>,
+    /// What these nodes say, as of these versions, can be had for a `pull`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub offers: VersionList,
     /// All that these nodes say, as of these versions, is in `delta`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub states: VersionList,

@@ -30,6 +30,12 @@ impl Fabric {
         if let Some(versions) = told.versions {
             self.compare(peer, link, versions, now, out);
         }
+        if !told.offers.is_empty() {
+            let pull = self.pull_list(&told.offers, now);
+            if !pull.is_empty() {
+                self.exchange_with(peer, Exchange { pull, ..Exchange::default() }, out);
+            }
+        }
         if !told.pull.is_empty() {
             self.send_states(peer, told.pull, out);
         }
@@ -111,23 +117,23 @@ impl Fabric {
             }
             return;
         }
-        let (mut pull, mut doubts) = (Vec::new(), VersionList::new());
+        let mut doubts = VersionList::new();
         for (node, version) in &theirs.have {
             match self.kin.roster.judge(node, *version) {
                 Standing::Own if *version > self.kin.roster.own_version() => self.outdo(*version, now, out),
-                Standing::Newer(_) => pull.push(node.clone()),
                 Standing::Dead => {
                     let death = self.kin.roster.death(node).unwrap_or(*version);
                     doubts.insert(node.clone(), death);
                 }
-                Standing::Own | Standing::Known => {}
+                Standing::Own | Standing::Known | Standing::Newer(_) => {}
             }
         }
+        let pull = self.pull_list(&theirs.have, now);
         let mine = self.kin.roster.listed(&theirs.listed);
         let lacking = mine.into_iter().filter(|(node, version)| {
             theirs.have.get(node).is_none_or(|theirs| theirs < version) && node != peer
         });
-        let lacking: Vec<Text> = lacking.map(|(node, _)| node).collect();
+        let lacking: VersionList = lacking.collect();
         if !pull.is_empty() || !doubts.is_empty() {
             let graft = !pull.is_empty();
             if graft {
@@ -135,7 +141,24 @@ impl Fabric {
             }
             self.exchange_with(peer, Exchange { pull, doubts, graft, ..Exchange::default() }, out);
         }
-        self.send_states(peer, lacking, out);
+        match lacking.len() {
+            0..=UNASKED_MAX => self.send_states(peer, lacking.into_keys().collect(), out),
+            _ => self.exchange_with(peer, Exchange { offers: lacking, ..Exchange::default() }, out),
+        }
+    }
+
+    /// Those that are news here and not on their way from somebody else: where many join at once, all that are linked
+    /// would send the same. What does not come is asked for again after the next comparison.
+    fn pull_list(&mut self, offered: &VersionList, now: Now) -> Vec<Text> {
+        let until = now.mono + self.kin.swim.period() / 4;
+        self.kin.pulling.retain(|_, (_, until)| now.mono < *until);
+        let is_news = |(node, version): &(&Text, &u64)| {
+            let under_way = self.kin.pulling.get(*node).is_some_and(|(asked, _)| asked >= *version);
+            !under_way && matches!(self.kin.roster.judge(node, **version), Standing::Newer(_))
+        };
+        let pull: Vec<(Text, u64)> = offered.iter().filter(is_news).map(|(n, v)| (n.clone(), *v)).collect();
+        self.kin.pulling.extend(pull.iter().map(|(node, version)| (node.clone(), (*version, until))));
+        pull.into_iter().map(|(node, _)| node).collect()
     }
 
     /// Sends all that these nodes say.
@@ -209,3 +232,6 @@ impl Fabric {
         }
     }
 }
+
+/// What more nodes than these say is only sent when it is asked for.
+const UNASKED_MAX: usize = 8;
