@@ -62,9 +62,11 @@ impl Delta {
         ]
     }
     /// Takes out what `verdict` gives a reason against and returns those reasons, each with what it was about.
-    /// Subscription ids to be removed name no node and are not asked about.
+    /// Subscription ids to be removed name no node and are not asked about; where they are of nodes to be removed, they
+    /// stay as long as one of these does: alone they would mean everybody's.
     pub fn screen(&mut self, mut verdict: impl FnMut(Claim<'_>) -> Option<Reason>) -> Vec<(Reason, String)> {
         let mut refused = Vec::new();
+        let of_nodes = !self.node_removals.is_empty();
         macro_rules! screen {
             ($($upserts:ident $removals:ident)*) => { $(
                 self.$upserts.retain(|e| {
@@ -84,6 +86,9 @@ impl Delta {
         screen! {
             functions function_removals topics topic_removals queues queue_removals services service_removals
             caches cache_removals cache_profiles cache_profile_removals nodes node_removals
+        }
+        if of_nodes && self.node_removals.is_empty() {
+            self.topic_removals.clear();
         }
         refused
     }
@@ -265,6 +270,16 @@ mod tests {
             assert_eq!(ids, whole.topic_removals, "{count}");
             assert_eq!(pieces.iter().map(|p| p.node_removals.len()).sum::<usize>(), 1);
         }
+    }
+
+    #[test]
+    fn subscriptions_of_nodes_that_may_not_be_removed_stay() {
+        let text = r#"{"topic_removals":["a"],"node_removals":[{"cluster_id":"c","node_id":"n"},{"cluster_id":"c","node_id":"m"}]}"#;
+        let mut delta: Delta = serde_json::from_str(text).unwrap();
+        delta.screen(|claim| (&**claim.node_id == "n").then_some(Reason::NotEntitled));
+        assert_eq!((delta.topic_removals.len(), delta.node_removals.len()), (1, 1));
+        delta.screen(|_| Some(Reason::NotEntitled));
+        assert!(delta.is_empty());
     }
 
     #[test]

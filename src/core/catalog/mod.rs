@@ -169,6 +169,25 @@ impl Catalog {
         }
     }
 
+    /// Removals for everything that `node` of `cluster` holds, if anything. The node itself is among them even where its
+    /// entry is gone: by it its subscriptions are told from those of others.
+    pub fn departure(&self, cluster: &Text, node: &Text) -> Delta {
+        // A node of the same name in another cluster has not left.
+        let mut all = self.holdings(node);
+        let mut delta = all.split_off(cluster);
+        let key = |id: &Text| TopicKey {
+            cluster_id: cluster.clone(),
+            node_id: node.clone(),
+            subscription_id: id.clone(),
+        };
+        delta.topic_removals = all.topic_removals;
+        delta.topic_removals.retain(|id| self.topics.get(&key(id)).is_some());
+        if !delta.is_empty() {
+            delta.node_removals = vec![NodeKey { cluster_id: cluster.clone(), node_id: node.clone() }];
+        }
+        delta
+    }
+
     /// The live entries for which `wanted` holds, given their cluster and node, as one delta.
     pub fn excerpt(&self, wanted: impl Fn(&str, &str) -> bool) -> Delta {
         macro_rules! part {
@@ -378,8 +397,8 @@ impl Catalog {
         remove!(nodes & delta.node_removals, |key| { changed.node_removals.push(key.clone()) });
     }
 
-    /// Which subscriptions are meant by the bare ids of a delta: those of its origin; else, in a delta that takes
-    /// whole nodes out, those of these nodes; else all of that id.
+    /// Which subscriptions are meant by the bare ids of a delta: where it takes whole nodes out, those of these nodes;
+    /// else those of its origin; else all of that id.
     fn removed_topics(&self, origin: &str, delta: &Delta) -> Vec<TopicKey> {
         let mut keys = Vec::new();
         for id in &delta.topic_removals {
@@ -398,12 +417,13 @@ impl Catalog {
                 })
                 .filter(|k| self.topics.get(k).is_some())
                 .collect();
-            if self.topics.get(&key).is_some() {
+            if !delta.node_removals.is_empty() {
+                // They may be gone from here already, or not be here yet.
+                let leaves_itself = delta.node_removals.iter().any(|n| *n.node_id == *origin);
+                let all = if leaving.is_empty() && leaves_itself { vec![key] } else { leaving };
+                keys.extend(all);
+            } else if self.topics.get(&key).is_some() {
                 keys.push(key);
-            } else if !leaving.is_empty() {
-                keys.extend(leaving);
-            } else if !delta.node_removals.is_empty() {
-                keys.push(key); // they were of nodes that are gone from here already
             } else {
                 let before = keys.len();
                 keys.extend(self.topics.keys().filter(|k| k.subscription_id == *id).map(|k| (**k).clone()));
@@ -561,6 +581,31 @@ mod tests {
             assert_eq!(changed.topic_removals.len(), removed, "{by}");
         }
         assert_eq!(catalog.topics().map(|t| &*t.node_id).collect::<Vec<_>>(), ["m"]);
+    }
+
+    #[test]
+    fn a_departure_takes_only_what_is_of_the_node_though_its_own_entry_is_gone() {
+        let topic = |node: &str, cluster: &str| {
+            let text = format!(
+                r#"{{"subscription_id":"s","node_id":"{node}","cluster_id":"{cluster}","patterns":["a"]}}"#
+            );
+            Arc::new(serde_json::from_str(&text).unwrap())
+        };
+        let mut catalog = Catalog::new(100);
+        let topics = vec![topic("n", "c"), topic("n", "d"), topic("own", "c")];
+        catalog.apply(Delta { topics, ..Delta::default() }, 10.0);
+        let gone = catalog.departure(&"c".into(), &"n".into());
+        assert_eq!(
+            catalog
+                .apply_from("own", Delta { cluster_id: "c".into(), ..gone }, 10.0)
+                .changed
+                .topic_removals
+                .len(),
+            1
+        );
+        let left: Vec<_> = catalog.topics().map(|t| (&*t.cluster_id, &*t.node_id)).collect();
+        assert_eq!(left, [("c", "own"), ("d", "n")]);
+        assert!(catalog.departure(&"c".into(), &"n".into()).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 
 use super::seen::{Seen, is_bounded};
 use super::*;
-use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX, TopicKey};
+use crate::core::catalog::{Entry, FunctionKey, SKEW_SECONDS_MAX};
 use crate::core::membership::Peer;
 use crate::wire::fabric::{Clock, Gossip, GossipKind, Str};
 
@@ -217,25 +217,21 @@ impl Fabric {
         if is_own {
             self.routes.border_lost(node, now);
         }
-        // A node of the same name in another cluster has not left.
-        let mut all = self.catalog.holdings(node);
-        let mut delta = all.split_off(cluster);
-        delta.topic_removals = all.topic_removals;
-        delta.topic_removals.retain(|id| {
-            let (cluster_id, node_id) = (cluster.clone(), node.clone());
-            self.catalog.topic(&TopicKey { cluster_id, node_id, subscription_id: id.clone() }).is_some()
-        });
+        let mut delta = self.catalog.departure(cluster, node);
         if delta.is_empty() {
             return;
         }
+        let leaves = delta.node_removals.clone();
         delta.sent_at = now.wall + SKEW_SECONDS_MAX; // whatever the clock of the departed says
         let own = self.node_id().clone();
-        let applied = self.catalog.apply_from(&own, delta, now.wall);
+        let mut applied = self.catalog.apply_from(&own, delta, now.wall);
         told(applied.refused, None, out);
         out.push(Action::CatalogChanged(Box::new(applied.changed.clone())));
         let mut to = self.listeners(&[], now);
         to.retain(|listener| !was_kin || !self.is_kin(&listener.node));
         if !to.is_empty() {
+            // Subscriptions without their node would be taken for everybody's.
+            applied.changed.node_removals = leaves;
             self.say(applied.changed, "", true, &to, now, out);
         }
     }

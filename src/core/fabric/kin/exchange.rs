@@ -31,7 +31,7 @@ impl Fabric {
             self.compare(peer, link, versions, now, out);
         }
         if !told.offers.is_empty() {
-            let pull = self.pull_list(&told.offers, now);
+            let pull = self.news_among(&told.offers, now);
             if !pull.is_empty() {
                 self.exchange_with(peer, Exchange { pull, ..Exchange::default() }, out);
             }
@@ -128,7 +128,7 @@ impl Fabric {
                 Standing::Own | Standing::Known | Standing::Newer(_) => {}
             }
         }
-        let pull = self.pull_list(&theirs.have, now);
+        let pull = self.news_among(&theirs.have, now);
         let mine = self.kin.roster.listed(&theirs.listed);
         let lacking = mine.into_iter().filter(|(node, version)| {
             theirs.have.get(node).is_none_or(|theirs| theirs < version) && node != peer
@@ -149,7 +149,7 @@ impl Fabric {
 
     /// Those that are news here and not on their way from somebody else: where many join at once, all that are linked
     /// would send the same. What does not come is asked for again after the next comparison.
-    fn pull_list(&mut self, offered: &VersionList, now: Now) -> Vec<Text> {
+    fn news_among(&mut self, offered: &VersionList, now: Now) -> Vec<Text> {
         let until = now.mono + self.kin.swim.period() / 4;
         self.kin.pulling.retain(|_, (_, until)| now.mono < *until);
         let is_news = |(node, version): &(&Text, &u64)| {
