@@ -312,6 +312,7 @@ pub const MODULES: &[&str] = &[
     "node::start",
     "node::stop",
     "node::surroundings",
+    "store::fjall",
     "store::writer",
 ];
 /// The libraries that do.

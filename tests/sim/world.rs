@@ -453,8 +453,12 @@ impl World {
         if self.watched.is_empty() || !Message::begins(bytes) {
             return None;
         }
-        let Ok(Frame::Message(message)) = Frame::decode(bytes) else { return None };
-        let Ok(Rpc::Request(request)) = message.rpc() else { return None };
+        let rpc = match Frame::decode(bytes) {
+            Ok(Frame::Call(_, rpc)) => rpc,
+            Ok(Frame::Message(message)) => message.rpc().ok()?,
+            _ => return None,
+        };
+        let Rpc::Request(request) = rpc else { return None };
         self.watched.get_key_value(&*request.request_id).map(|(id, _)| id.clone())
     }
 
