@@ -17,7 +17,7 @@ impl Clock {
         Clock {
             start: Instant::now(),
             #[cfg(feature = "test-hooks")]
-            ahead_seconds: crate::node::hooks::clock_ahead_seconds(),
+            ahead_seconds: clock_ahead_seconds(),
         }
     }
 
@@ -32,4 +32,10 @@ impl Clock {
     pub fn instant(&self, mono: std::time::Duration) -> Instant {
         self.start + mono
     }
+}
+
+/// How far the clock of this node is ahead of that of the machine, for tests: `MPREG_TEST_CLOCK_AHEAD`.
+#[cfg(feature = "test-hooks")]
+fn clock_ahead_seconds() -> f64 {
+    std::env::var("MPREG_TEST_CLOCK_AHEAD").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }

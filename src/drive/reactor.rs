@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use rustix::buffer::spare_capacity;
@@ -257,21 +257,21 @@ impl Reactor {
     }
 
     fn background() -> io::Result<Arc<Reactor>> {
-        static BACKGROUND: OnceLock<Arc<Reactor>> = OnceLock::new();
-        if let Some(reactor) = BACKGROUND.get() {
+        static BACKGROUND: Mutex<Option<Arc<Reactor>>> = Mutex::new(None);
+        let mut background = lock(&BACKGROUND);
+        if let Some(reactor) = &*background {
             return Ok(reactor.clone());
         }
         let reactor = Reactor::new()?;
-        if BACKGROUND.set(reactor.clone()).is_ok() {
-            let looked_after = reactor.clone();
-            std::thread::Builder::new().name("mpreg-io".to_owned()).spawn(move || {
-                let (mut events, mut woken) = (Vec::with_capacity(EVENTS_MAX), Vec::new());
-                loop {
-                    looked_after.turn(&mut events, &mut woken);
-                }
-            })?;
-        }
-        Ok(BACKGROUND.get().cloned().unwrap_or(reactor))
+        let looked_after = reactor.clone();
+        std::thread::Builder::new().name("mpreg-io".to_owned()).spawn(move || {
+            let (mut events, mut woken) = (Vec::with_capacity(EVENTS_MAX), Vec::new());
+            loop {
+                looked_after.turn(&mut events, &mut woken);
+            }
+        })?;
+        *background = Some(reactor.clone());
+        Ok(reactor)
     }
 
     /// Waits for events unless there is something to run, and wakes whom they concern.

@@ -8,11 +8,6 @@ use smol::stream::StreamExt;
 
 use super::hub::{Hub, lock};
 
-/// How far the clock of this node is ahead of that of the machine: `MPREG_TEST_CLOCK_AHEAD`.
-pub fn clock_ahead_seconds() -> f64 {
-    std::env::var("MPREG_TEST_CLOCK_AHEAD").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
-}
-
 /// At SIGUSR1 the core gets stuck: its lock is taken and never given back.
 pub async fn get_stuck_on_signal(hub: Arc<Hub>) {
     let Ok(mut signals) = Signals::new([Signal::Usr1]) else { return };

@@ -9,7 +9,7 @@ mod explain;
 pub mod fabric_settings;
 mod functions;
 #[cfg(feature = "test-hooks")]
-pub mod hooks;
+mod hooks;
 mod hub;
 mod journal;
 mod keeper;
