@@ -69,8 +69,7 @@ impl LocalFunctions {
 
     /// Discovery functions run at the node that is asked, whatever resources a command names (client.md 2.6).
     pub fn is_forced_local(&self, command: &Command<'_>, own_cluster: &str) -> bool {
-        command.target_cluster.as_deref().is_none_or(|cluster| cluster == own_cluster)
-            && discovery::is_builtin(&command.fun)
+        stays(command, own_cluster) && discovery::is_builtin(&command.fun)
     }
 
     /// True for what needs neither a worker nor another node, so that it can be answered in the task that read it.
@@ -88,12 +87,16 @@ impl LocalFunctions {
 
     /// False for what certainly runs on another node: a function unknown here, or one that is asked of another cluster.
     pub fn may_serve(&self, command: &Command<'_>, own_cluster: &str) -> bool {
-        command.target_cluster.as_deref().is_none_or(|cluster| cluster == own_cluster)
-            && self.by_name.contains_key(command.fun.as_ref())
+        stays(command, own_cluster) && self.by_name.contains_key(command.fun.as_ref())
     }
 
     /// What runs a command that demands nothing but the name.
     pub fn plain(&self, name: &str) -> Option<&Local> {
         self.by_name.get(name).and_then(|functions| functions.first()).map(|f| &f.run)
     }
+}
+
+/// Whether a command may run in the own cluster.
+fn stays(command: &Command<'_>, own_cluster: &str) -> bool {
+    command.target_cluster.as_deref().is_none_or(|cluster| cluster == own_cluster)
 }

@@ -95,8 +95,7 @@ impl Fabric {
         }
         // A function of this node runs here whatever others offer.
         let functions: Vec<_> = self.catalog.functions_named(&sought.fun).cloned().collect();
-        let loads = self.loads(&sought.fun, now);
-        let here = functions.iter().map(|f| self.candidate(f, &loads)).filter(|c| c.local);
+        let here = functions.iter().map(|f| self.candidate(f, now)).filter(|c| c.local);
         if let Ok(chosen) = choose(here, &demands, self.cluster_id()) {
             let it = (&home, &own, Some(chosen.version));
             let candidates = self.endpoints(&demands, Some(it), now);
@@ -341,18 +340,17 @@ impl Fabric {
         now: Now,
     ) -> (Vec<Endpoint>, usize) {
         let functions: Vec<_> = self.catalog.functions_named(demands.fun).cloned().collect();
-        let loads = self.loads(demands.fun, now);
         let is_chosen = |f: &FunctionEntry| {
             chosen.is_some_and(|(cluster, node, version)| {
                 f.cluster_id == *cluster
                     && f.node_id == *node
                     && version.is_none_or(|v| f.identity.version.0 == *v)
-                    && unmet(&self.candidate(f, &loads), demands).is_none()
+                    && unmet(&self.candidate(f, now), demands).is_none()
             })
         };
         let winner = functions.iter().position(|f| is_chosen(f));
         let reachable = functions.iter().filter(|f| self.reaches(&f.cluster_id, &f.node_id));
-        let candidates = reachable.map(|f| self.candidate(f, &loads));
+        let candidates = reachable.map(|f| self.candidate(f, now));
         let least = least_load(candidates, demands, self.cluster_id());
         let mut shown = Vec::new();
         for (n, entry) in functions.iter().enumerate() {
@@ -360,10 +358,10 @@ impl Fabric {
                 Some(w) if w == n => None,
                 _ => {
                     let winner = winner.and_then(|w| functions.get(w));
-                    Some(self.against(entry, winner.map(|w| &**w), demands, (&loads, least)))
+                    Some(self.against(entry, winner.map(|w| &**w), demands, (least, now)))
                 }
             };
-            let candidate = self.candidate(entry, &loads);
+            let candidate = self.candidate(entry, now);
             shown.push(Endpoint {
                 cluster: entry.cluster_id.clone(),
                 node: entry.node_id.clone(),
@@ -389,9 +387,9 @@ impl Fabric {
         entry: &FunctionEntry,
         winner: Option<&FunctionEntry>,
         demands: &Demands<'_>,
-        (loads, least_load): (&BTreeMap<Text, f64>, f64),
+        (least_load, now): (f64, Now),
     ) -> (&'static str, String) {
-        let candidate = self.candidate(entry, loads);
+        let candidate = self.candidate(entry, now);
         if let Some(demand) = unmet(&candidate, demands) {
             return (demand.word(), format!("its {} is {}", demand.word(), demand.offered(&candidate)));
         }
@@ -402,7 +400,7 @@ impl Fabric {
             let why = decision.reason.unwrap_or("no link");
             return ("unreachable", format!("no way leads to it ({why})"));
         }
-        let Some(winner) = winner.map(|w| self.candidate(w, loads)) else {
+        let Some(winner) = winner.map(|w| self.candidate(w, now)) else {
             return ("not_asked", "another node was asked".to_owned());
         };
         if winner.local && !candidate.local {

@@ -63,8 +63,7 @@ impl Fabric {
     ) -> Result<Chosen, CallError> {
         let functions = self.catalog.functions_named(demands.fun);
         let functions: Vec<_> = functions.filter(|f| !tried.contains(&f.node_id)).collect();
-        let candidates =
-            functions.iter().map(|f| self.endpoint(f, self.membership.load_score(&f.node_id, now)));
+        let candidates = functions.iter().map(|f| self.candidate(f, now));
         // A node without a link is only chosen where nobody better offers the function.
         let fits = |c: &Candidate<'_>| unmet(c, demands).is_none() && self.reaches(c.cluster, c.node);
         let reachable: Vec<_> = candidates.clone().filter(fits).collect();
@@ -85,17 +84,8 @@ impl Fabric {
         })
     }
 
-    /// The load of each node that offers a function, so that a choice sees one value of each.
-    pub(super) fn loads(&self, fun: &str, now: Now) -> BTreeMap<Text, f64> {
-        let nodes = self.catalog.functions_named(fun).map(|f| &f.node_id);
-        nodes.map(|node| (node.clone(), self.membership.load_score(node, now))).collect()
-    }
-
-    pub(super) fn candidate<'a>(&self, f: &'a FunctionEntry, loads: &BTreeMap<Text, f64>) -> Candidate<'a> {
-        self.endpoint(f, loads.get(&f.node_id).copied().unwrap_or_default())
-    }
-
-    fn endpoint<'a>(&self, f: &'a FunctionEntry, load: f64) -> Candidate<'a> {
+    /// The load is that of this moment, the same for each function of a node.
+    pub(super) fn candidate<'a>(&self, f: &'a FunctionEntry, now: Now) -> Candidate<'a> {
         Candidate {
             name: &f.identity.name,
             function_id: &f.identity.function_id,
@@ -103,7 +93,7 @@ impl Fabric {
             resources: &f.resources,
             cluster: &f.cluster_id,
             node: &f.node_id,
-            load,
+            load: self.membership.load_score(&f.node_id, now),
             local: f.node_id == *self.node_id(),
         }
     }
