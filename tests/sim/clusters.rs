@@ -242,7 +242,9 @@ fn survive(seed: u64, cluster_hours: Option<f64>, is_usual: bool) -> Lived {
         let took = world.run_while(again, |w| !plan.is_settled(w));
         assert!(took.is_some(), "{}, seed {seed}, {plan:?}", plan.unsettled(&world));
         world.run(12.0 * pace);
-        assert!(plan.is_settled(&world), "order does not last: {}, seed {seed}", plan.unsettled(&world));
+        // A latency may be measured anew at this moment; who is near hears of it first.
+        let lasts = world.run_while(ROUTE_NEWS, |w| !plan.is_settled(w)).is_some();
+        assert!(lasts, "order does not last: {}, seed {seed}", plan.unsettled(&world));
         plan.at_rest(&world);
         all_call_all(&plan, &mut world, &format!("calm-{rounds}"));
         all_hear_all(&plan, &mut world, &format!("calm-{rounds}"));
@@ -298,7 +300,7 @@ fn two_hundred_clusters_in_hubs() {
     many_clusters(
         &Plan { shape: Shape::usual(), ..Plan::hubs(clusters, (clusters / 20).max(3), 5) },
         1,
-        1000,
+        3000,
     );
 }
 

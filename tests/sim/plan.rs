@@ -263,6 +263,14 @@ impl Plan {
         }
         if !self.kin_agree(world) {
             lines.push("kin disagree about routes".to_owned());
+            for n in &running {
+                let table = world.fabric(*n).routes().table();
+                for (_, routes) in table.destinations() {
+                    lines.extend(
+                        routes.take(1).map(|r| format!("{n}: {:?} by {:?}, {:?}", r.path, r.via, r.metrics)),
+                    );
+                }
+            }
         }
         format!("{} s: {} of {} nodes: {}", world.seconds(), lines.len(), running.len(), lines.join("\n"))
     }

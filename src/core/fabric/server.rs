@@ -199,15 +199,19 @@ impl Fabric {
             let reason = if error.code == REFUSED { Reason::TurnedAway } else { Reason::BadRequest };
             refuse(out, reason, Some(link), text);
         } else if answer.welcomes() {
-            if let Some(at) = self.asked_at.remove(&link) {
-                self.membership.measured(link, now.mono.saturating_sub(at));
-            }
+            let asked_at = self.asked_at.remove(&link);
+            let wants_more =
+                asked_at.is_some_and(|at| self.membership.measured(link, now.mono.saturating_sub(at)));
             let plain = LinkFacts::default();
             let facts = self.facts.get(&link).unwrap_or(&plain);
             let own_cluster = &self.own.membership.cluster_id;
             let admits = |node: &str| self.federation.admits(own_cluster, Some(node), facts).is_ok();
             if let Some(arrival) = self.membership.acknowledged(link, admits) {
                 self.arrived(link, &arrival, now, out);
+            }
+            // A link of unknown length looks like the shortest of all, so it does not stay so.
+            if wants_more {
+                self.say_status(link, now, out);
             }
         }
     }

@@ -443,12 +443,13 @@ impl Membership {
         Some(&self.peers.get(self.speaker(link)?)?.cluster_id)
     }
 
-    /// A STATUS that was sent on `link` has been acknowledged after this long.
-    pub fn measured(&mut self, link: LinkId, round_trip: Duration) {
+    /// A STATUS that was sent on `link` has been acknowledged after this long. True while more are needed to know how
+    /// far a peer of another cluster is; within a cluster nothing follows from it.
+    pub fn measured(&mut self, link: LinkId, round_trip: Duration) -> bool {
         let node = self.speaker(link).cloned();
-        if let Some(peer) = node.and_then(|n| self.peers.get_mut(&n)) {
-            peer.latency.add(round_trip);
-        }
+        let Some(peer) = node.and_then(|n| self.peers.get_mut(&n)) else { return false };
+        peer.latency.add(round_trip);
+        !peer.latency.is_known && peer.cluster_id != self.own.cluster_id
     }
 
     /// Peers with a link, in the order of their ids.

@@ -123,7 +123,7 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Latency {
     recent: VecDeque<Duration>,
-    is_known: bool,
+    pub(super) is_known: bool,
     in_use_ms: f64,
 }
 
