@@ -332,7 +332,8 @@ impl Hub {
         self.control(Event::Local(Box::new(delta)));
     }
 
-    /// Finds another node for a command and waits for what it says. Ends early with the deadline of the request.
+    /// Finds another node for a command and waits for what it says. Ends early with the deadline of the request. `None`:
+    /// this node, which serves it too, is the best one.
     pub async fn call_elsewhere(
         self: &Arc<Self>,
         demands: &Demands<'_>,
@@ -340,27 +341,30 @@ impl Hub {
         kwargs: &RawValue,
         deadline: Duration,
         mut tried: Tried,
-    ) -> Result<Json, CallError> {
+        serves_it: bool,
+    ) -> Option<Result<Json, CallError>> {
         loop {
             let (answer, _cancel, chosen) = {
                 let now = self.clock.now();
                 let mut control = lock(&self.control);
                 let chosen = match control.fabric.choose_endpoint(demands, &tried.nodes, now) {
+                    Ok(chosen) if serves_it && chosen.node == *self.node_id() => return None,
+                    Err(_) if serves_it => return None,
                     Ok(chosen) => chosen,
-                    Err(error) => return Err(tried.failed.unwrap_or(error)),
+                    Err(error) => return Some(Err(tried.failed.unwrap_or(error))),
                 };
                 let to = (chosen.cluster.clone(), chosen.node.clone());
                 let (answer, cancel) = self.ask(&mut control, to, demands, (args, kwargs), deadline, now);
                 (answer, cancel, chosen)
             };
             let error = match answer.recv().await {
-                Ok(Ok(outcome)) => return Ok(Json::from(outcome)),
+                Ok(Ok(outcome)) => return Some(Ok(Json::from(outcome))),
                 Ok(Err(error)) => error,
                 Err(_) => CallError::failed("the call was given up").because(Reason::LinkLost),
             };
             tried.nodes.push(chosen.node);
             if tried.nodes.len() >= NODES_TRIED_MAX || !error.may_run_elsewhere(chosen.idempotent) {
-                return Err(error);
+                return Some(Err(error));
             }
             self.count_error(&error);
             tried.failed = Some(error);

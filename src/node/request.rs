@@ -179,7 +179,17 @@ async fn command(
     if functions.is_forced_local(ready.command, hub.cluster_id()) {
         return hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await;
     }
-    match functions.find(&demands, hub.cluster_id()) {
+    let local = functions.find(&demands, hub.cluster_id());
+    // What every node has runs where it is asked.
+    if matches!(local, Ok(Local::Worker(_)) | Err(_)) {
+        let serves_it = local.is_ok();
+        let elsewhere =
+            hub.call_elsewhere(&demands, &ready.args, &ready.kwargs, deadline, tried, serves_it).await;
+        if let Some(outcome) = elsewhere {
+            return outcome;
+        }
+    }
+    match local {
         Ok(Local::Echo) => builtin::echo(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Echos) => builtin::echos(&ready.args, &ready.kwargs).map(Json::from),
         Ok(Local::Discovery) => hub.discover(&ready.command.fun, &ready.args, &ready.kwargs, viewer).await,
@@ -189,7 +199,7 @@ async fn command(
                 Box::pin(hub.workers().call(key, &ready.args, &ready.kwargs, time));
             call.await.map(Json::from)
         }
-        Err(_) => hub.call_elsewhere(&demands, &ready.args, &ready.kwargs, deadline, tried).await,
+        Err(error) => Err(error),
     }
 }
 

@@ -224,3 +224,43 @@ fn a_node_of_another_cluster_is_refused_with_the_reason() {
         assert_eq!(answer["error"]["code"], 1001, "{answer}");
     });
 }
+
+#[test]
+fn a_function_of_two_nodes_runs_where_it_is_asked_until_that_node_is_much_busier() {
+    let first = member(&function("t.pid", ""), &[]);
+    let second = member(&function("t.pid", ""), &[&first]);
+    run(async |_| {
+        let (mut one, mut two) = (first.wire().await, second.wire().await);
+        let near = one.call("t.pid", json!([])).await["r"]["c"].clone();
+        let far = two.call("t.pid", json!([])).await["r"]["c"].clone();
+        assert!(near.is_u64() && far.is_u64() && near != far, "{near} {far}");
+        let crowd = async || {
+            let mut crowd = Vec::new();
+            for _ in 0..30 {
+                crowd.push(first.wire().await);
+            }
+            crowd
+        };
+        let crowded = crowd().await;
+        eventually("the other node is asked", async || one.call("t.pid", json!([])).await["r"]["c"] == far)
+            .await;
+        assert_eq!(two.call("t.pid", json!([])).await["r"]["c"], far);
+        let said = program(&["explain", "call", "t.pid", "--url", &first.url()]).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("higher_load") && said.contains(&second.url()), "{said}");
+        drop(crowded);
+        eventually("it runs here again", async || one.call("t.pid", json!([])).await["r"]["c"] == near).await;
+
+        let _crowded = crowd().await;
+        eventually("the other node is asked", async || one.call("t.pid", json!([])).await["r"]["c"] == far)
+            .await;
+        // Whatever becomes of the other one, this node serves it.
+        second.signal(Signal::KILL);
+        eventually("it runs here", async || {
+            let answer = one.call("t.pid", json!([])).await;
+            assert!(answer["error"].is_null() || answer["error"]["code"] == 1003, "{answer}");
+            answer["r"]["c"] == near
+        })
+        .await;
+    });
+}

@@ -14,7 +14,7 @@ use super::trace::{Trace, TracedRoute, signature};
 use super::way::{By, Hop, NoWay, Visited};
 use super::*;
 use crate::core::catalog::Leased;
-use crate::core::discovery::is_builtin;
+use crate::core::discovery::{is_builtin, is_builtin_name};
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::rpc::select::{Demands, Field, choose, least_load, unmet};
 use crate::core::rpc::version::Constraint;
@@ -93,16 +93,18 @@ impl Fabric {
             let text = format!("{} is answered by every node itself", sought.fun);
             return Ok(self.step(now, Verdict::reached("runs_here", text)).with_candidates(candidates));
         }
-        // A function of this node runs here whatever others offer.
         let functions: Vec<_> = self.catalog.functions_named(&sought.fun).cloned().collect();
         let here = functions.iter().map(|f| self.candidate(f, now)).filter(|c| c.local);
-        if let Ok(chosen) = choose(here, &demands, self.cluster_id()) {
-            let it = (&home, &own, Some(chosen.version));
-            let candidates = self.endpoints(&demands, Some(it), now);
+        let here = choose(here, &demands, self.cluster_id()).ok().map(|chosen| chosen.version.clone());
+        let chosen = self.choose_endpoint(&demands, &[], now);
+        let is_best = chosen.as_ref().is_ok_and(|chosen| chosen.node == own && chosen.cluster == home);
+        // What every node has runs where it is asked, whatever the load.
+        if let Some(version) = here.filter(|_| is_best || is_builtin_name(&sought.fun)) {
+            let candidates = self.endpoints(&demands, Some((&home, &own, Some(&version))), now);
             let verdict = Verdict::reached("runs_here", "this node serves it itself");
             return Ok(self.step(now, verdict).with_candidates(candidates));
         }
-        let chosen = match self.choose_endpoint(&demands, &[], now) {
+        let chosen = match chosen {
             Ok(chosen) => chosen,
             Err(error) => {
                 let candidates = self.endpoints(&demands, None, now);
@@ -403,8 +405,8 @@ impl Fabric {
         let Some(winner) = winner.map(|w| self.candidate(w, now)) else {
             return ("not_asked", "another node was asked".to_owned());
         };
-        if winner.local && !candidate.local {
-            return ("other_node", "this node serves it itself".to_owned());
+        if winner.local && is_builtin_name(demands.fun) {
+            return ("other_node", "this node answers it itself".to_owned());
         }
         let field = Field { demands, own_cluster: self.cluster_id(), least_load };
         let rank = field.deciding(&winner, &candidate);
@@ -416,6 +418,7 @@ impl Fabric {
             }
             Some("lower_version") => format!("the chosen one has the higher version {}", winner.version),
             Some("unasked_prerelease") => "a pre-release that was not asked for".to_owned(),
+            Some("other_node") => "this node serves it itself and is not much busier".to_owned(),
             Some("other_cluster") => format!("{} offers it itself", self.cluster_id()),
             Some("later_name") => "equal in all; the first name is taken".to_owned(),
             _ => "the same as the chosen one".to_owned(),

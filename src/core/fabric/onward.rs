@@ -86,6 +86,7 @@ impl Fabric {
 
     /// The load is that of this moment, the same for each function of a node.
     pub(super) fn candidate<'a>(&self, f: &'a FunctionEntry, now: Now) -> Candidate<'a> {
+        let local = f.node_id == *self.node_id();
         Candidate {
             name: &f.identity.name,
             function_id: &f.identity.function_id,
@@ -93,8 +94,12 @@ impl Fabric {
             resources: &f.resources,
             cluster: &f.cluster_id,
             node: &f.node_id,
-            load: self.membership.load_score(&f.node_id, now),
-            local: f.node_id == *self.node_id(),
+            load: if local {
+                self.active_clients as f64
+            } else {
+                self.membership.load_score(&f.node_id, now)
+            },
+            local,
         }
     }
 

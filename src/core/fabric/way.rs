@@ -116,14 +116,14 @@ impl Tellers {
 }
 
 impl Fabric {
-    /// Whether a message for `node` can be sent at all.
+    /// Whether a message for `node` can be sent at all; this node reaches itself.
     pub fn reaches(&self, cluster: &str, node: &str) -> bool {
         let anywhere = Visited::default();
         if self.linked(cluster, node).is_some() {
             return true;
         }
         if *cluster == **self.cluster_id() {
-            return self.hop_within(node, anywhere).is_some();
+            return *node == **self.node_id() || self.hop_within(node, anywhere).is_some();
         }
         let mode = self.link_state.mode();
         let by_routes = || mode != Mode::Only && self.by_routes(cluster, node, anywhere).is_ok();

@@ -1,8 +1,8 @@
 //! Where a command runs, and if nowhere, why (client.md 2.6).
 //!
-//! Choosing is a pure function over the endpoints of a snapshot. The own cluster comes before others, within it the
-//! own node, then the highest version among those with about the lowest load; ties are broken by load and name, never
-//! by chance. A failure says which demand nothing fulfils and what there is instead, in a text of bounded length.
+//! Choosing is a pure function over the endpoints of a snapshot. The own cluster comes before others; among those with
+//! about the lowest load the own node comes first, then the highest version; ties are broken by load and name, never by
+//! chance. A failure says which demand nothing fulfils and what there is instead, in a text of bounded length.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -119,17 +119,17 @@ pub fn unmet(candidate: &Candidate<'_>, demands: &Demands<'_>) -> Option<Demand>
 pub enum Rank {
     Release,
     OwnCluster,
-    OwnNode,
     /// Its load is about the lowest.
     Crowd,
+    OwnNode,
     Version,
     Load,
     Name,
 }
 
-const BEFORE_LOAD: &[Rank] = &[Rank::Release, Rank::OwnCluster, Rank::OwnNode];
+const BEFORE_LOAD: &[Rank] = &[Rank::Release, Rank::OwnCluster];
 const RANKS: &[Rank] =
-    &[Rank::Release, Rank::OwnCluster, Rank::OwnNode, Rank::Crowd, Rank::Version, Rank::Load, Rank::Name];
+    &[Rank::Release, Rank::OwnCluster, Rank::Crowd, Rank::OwnNode, Rank::Version, Rank::Load, Rank::Name];
 /// A load is near the least one up to this share of it and so many connections more.
 const NEAR_SHARE: f64 = 1.25;
 const NEAR_CONNECTIONS: f64 = 8.0;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn own_cluster_then_own_node_then_load_then_version() {
+    fn own_cluster_then_about_the_least_load_then_own_node_then_version() {
         let catalog = Catalog::of(&[
             ("f", "f", "9.0.0", &[], "c2", "far", 0.0, false),
             ("f", "f", "1.0.0", &[], "c1", "busy", 7.0, false),
@@ -345,9 +345,16 @@ mod tests {
         ]);
         assert_eq!(catalog.node(&asks("f")), "idle-new");
         assert_eq!(catalog.node(&Demands { target_cluster: Some("c2"), ..asks("f") }), "far");
-        let mut with_own = catalog;
-        with_own.0.extend(Catalog::of(&[("f", "f", "0.1.0", &[], "c1", "me", 1000.0, true)]).0);
-        assert_eq!(with_own.node(&asks("f")), "me");
+        let with_own = |load: f64| {
+            let mut catalog = Catalog::of(&catalog.0.iter().map(|(row, ..)| *row).collect::<Vec<_>>());
+            catalog.0.extend(Catalog::of(&[("f", "f", "0.1.0", &[], "c1", "me", load, true)]).0);
+            catalog
+        };
+        assert_eq!(
+            [0.0, 9.0, 10.0, 1000.0].map(|load| with_own(load).node(&asks("f"))),
+            ["me", "me", "idle-new", "idle-new"]
+        );
+        let with_own = with_own(0.0);
         let constraint = Constraint::parse(">=1").unwrap();
         assert_eq!(with_own.node(&Demands { constraint: Some(&constraint), ..asks("f") }), "idle-new");
     }
