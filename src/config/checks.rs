@@ -446,6 +446,16 @@ impl Check<'_> {
                         clusters cannot connect to this one";
             self.warn(&["federation.security.require_mutual_auth", told[0], told[1]], text);
         }
+        let open =
+            |e: &ListenEndpoint| !is_loopback(&e.host) && e.class != LinkClass::Client && !is_encrypted(e);
+        if security.require_mutual_auth
+            && (!is_loopback(&s.listen.host) || s.listen.endpoint.iter().any(open))
+        {
+            let text = "`federation.security.require_mutual_auth` = true, but an address that is open to other machines \
+                        asks for no certificate: whoever reaches it may say that it is of this cluster; let nodes come \
+                        in by an endpoint with wss or tcps";
+            self.warn(&["listen.host", "listen.endpoint", told[0], told[1]], text);
+        }
         if s.federation.health_check_interval <= 2 * s.fabric.gossip_interval {
             let text = "`federation.health_check_interval` should be more than twice `fabric.gossip_interval`: links are \
                         closed between two rounds of gossip";

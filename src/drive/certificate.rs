@@ -14,12 +14,13 @@ use super::link::Link;
 use crate::core::federation::{CertificateNames, LinkFacts};
 
 /// What a link proves about the other end. `is_verified` is false where any certificate would have been accepted:
-/// for a link that was dialled with tls.verify_peers = false.
-pub fn link_facts(link: &Link, is_verified: bool) -> LinkFacts {
+/// for a link that was dialled with tls.verify_peers = false; `asks` where the other end of TLS had to show one or might.
+pub fn link_facts(link: &Link, is_verified: bool, asks: bool) -> LinkFacts {
     let certificates = link.peer_certificates();
     let shown = certificates.first().filter(|_| is_verified).zip(link.peer_address());
     LinkFacts {
         encrypted: link.protocol().is_tls(),
+        asked: link.protocol().is_tls() && asks,
         certificate: shown.map(|(certificate, address)| certificate_names(certificate, address.ip())),
     }
 }

@@ -7,6 +7,7 @@ use smol::Timer;
 
 use super::connection::{Connection, Origin};
 use super::hub::{Hub, Newcomer};
+use crate::config::ClientAuth;
 use crate::config::Settings;
 use crate::core::catalog::Text;
 use crate::core::discovery::{Binding, Viewer, resolve_tenant};
@@ -73,7 +74,7 @@ pub async fn dial_peer(hub: Arc<Hub>, url: Text, timeout: Option<Duration>, trus
     };
     match dial(&url, &settings).await {
         Ok(link) => {
-            let facts = link_facts(&link, verifies);
+            let facts = link_facts(&link, verifies, verifies);
             let viewer = Viewer::of_cluster(&hub.cluster_id().into());
             let origin = Origin {
                 address: url.to_string(),
@@ -123,7 +124,8 @@ async fn shake_hands(
             viewer.loopback = info.address.ip().is_loopback();
             viewer.certified = !info.client_certificates.is_empty();
             // A listener asks for certificates only where it checks them.
-            let facts = link_facts(&link, true);
+            let asks = hub.settings().tls.client_auth != ClientAuth::None;
+            let facts = link_facts(&link, true, asks);
             let origin = Origin {
                 address: info.address.to_string(),
                 dialled: None,

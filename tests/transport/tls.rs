@@ -212,15 +212,15 @@ fn a_dialled_link_says_what_the_other_end_proved() {
     run(async |ex| {
         let server = Server::start(ex, Protocol::Tcps, authority.identity(|_| {}));
         let link = server.dial(&authority.trust_with(|_| {})).await.expect("a link");
-        let facts = link_facts(&link, true);
+        let facts = link_facts(&link, true, true);
         let names = facts.certificate.expect("the certificate of the server");
         assert!(facts.encrypted && !(names.dns.is_empty() && names.addresses.is_empty()), "{names:?}");
         assert_eq!(link.peer_address(), Some(server.address));
-        let unverified = link_facts(&link, false);
+        let unverified = link_facts(&link, false, true);
         assert!(unverified.encrypted && unverified.certificate.is_none());
 
         let plain = Server::start(ex, Protocol::Tcp, None);
-        let facts = link_facts(&plain.dial(&None).await.expect("a link"), true);
+        let facts = link_facts(&plain.dial(&None).await.expect("a link"), true, true);
         assert!(!facts.encrypted && facts.certificate.is_none());
     });
 }

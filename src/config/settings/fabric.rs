@@ -269,7 +269,7 @@ table! {
 table! {
     /// `[federation.security]`
     FederationSecurity of "federation" {
-        require_mutual_auth: bool = true, BOOL, Link, "Whether nodes of other clusters must show a certificate.";
+        require_mutual_auth: bool = true, BOOL, Link, "Whether nodes of other clusters must show a certificate, and those of this one where it is asked for (`tls.client_auth`).";
         require_encryption: bool = true, BOOL, Link, "Whether links with other clusters must be encrypted.";
         allow_functions: Vec<String> = [], TEXTS, Live, "Functions that other clusters may call; empty: all.";
         deny_functions: Vec<String> = [], TEXTS, Live, "Functions that they may not call.";

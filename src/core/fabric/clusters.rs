@@ -170,7 +170,7 @@ fn who_only_acknowledges_speaks_for_our_cluster_at_most() {
     let names = ["mpreg://c2".into()].into();
     let certificate = Some(federation::CertificateNames { uris: names, ..Default::default() });
     let mut lone = Lone::with(|own| own.membership.seeds = vec!["ws://seed:1".into()]);
-    acknowledged(&mut lone, LinkFacts { encrypted: true, certificate });
+    acknowledged(&mut lone, LinkFacts { encrypted: true, asked: true, certificate });
     lone.claim(9, "ws://seed:1", "c1", "ws://seed:1");
     assert!(lone.fabric.catalog().node("c1", "ws://seed:1").is_none());
 }

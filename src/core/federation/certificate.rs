@@ -2,9 +2,8 @@
 //!
 //! The precise name is the URI `mpreg://<cluster>/<node id>`, or `mpreg://<cluster>` for every node of a cluster; what
 //! a URI cannot hold is written as `%` and two digits. A certificate with such names stands for those nodes alone.
-//! Without them it stands for the nodes whose id has one of its DNS names or addresses as host, of whatever cluster:
-//! which clusters its authority may vouch for is then the operator's word, given by tls.ca_file. Nothing here verifies
-//! a signature or a date; that has been done where the connection was made.
+//! Without them it stands for the nodes whose id has one of its DNS names or addresses as host, and says nothing of
+//! their cluster. Nothing here verifies a signature or a date; that has been done where the connection was made.
 
 use std::net::IpAddr;
 
@@ -22,7 +21,10 @@ pub struct CertificateNames {
 /// What a certificate says about a node of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vouches {
+    /// For the node and its cluster.
     Yes,
+    /// For the host of the node id, in whatever cluster.
+    ForHost,
     /// It names clusters or nodes, and not this one.
     No,
     /// It names no cluster, and not this host.
@@ -42,7 +44,7 @@ impl CertificateNames {
             Ok(address) => self.addresses.contains(&address),
             Err(_) => self.dns.iter().any(|name| is_dns_name(name, host)),
         });
-        if is_host { Vouches::Yes } else { Vouches::NotByName }
+        if is_host { Vouches::ForHost } else { Vouches::NotByName }
     }
 }
 
@@ -138,7 +140,7 @@ mod tests {
             (&["mpreg://b%"], No),
             (&["mpreg://B"], No),
             // Somebody else's names do not matter.
-            (&["spiffe://b/n1"], Yes),
+            (&["spiffe://b/n1"], ForHost),
         ] {
             assert_eq!(
                 certificate(uris, &["n1.b.net"], &[]).vouch_for("b", Some(node)),
@@ -176,7 +178,7 @@ mod tests {
             ("", false),
         ] {
             let found = names.vouch_for("any", Some(node));
-            assert_eq!(found, if expected { Vouches::Yes } else { Vouches::NotByName }, "{node}");
+            assert_eq!(found, if expected { Vouches::ForHost } else { Vouches::NotByName }, "{node}");
         }
         assert_eq!(names.vouch_for("any", None), Vouches::NotByName);
         assert_eq!(CertificateNames::default().vouch_for("b", Some("ws://n1.b.net:1")), Vouches::NotByName);

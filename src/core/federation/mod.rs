@@ -78,6 +78,8 @@ pub struct LinkTerms {
 #[derive(Debug, Clone, Default)]
 pub struct LinkFacts {
     pub encrypted: bool,
+    /// The other end was asked for a certificate, and might have shown none.
+    pub asked: bool,
     /// Of the other end's certificate. `None` without one, and for one that was not verified
     /// (tls.verify_peers = false): it proves nothing.
     pub certificate: Option<CertificateNames>,
@@ -117,7 +119,9 @@ impl Federation {
     /// Whether a node of `cluster` may be a peer on this link (4.3, step 2); `node` is its id, where it is known.
     ///
     /// A certificate that names another cluster or node is refused even from the own cluster. From another cluster
-    /// it must name the node that shows it.
+    /// it must name the node that shows it. Where certificates tell clusters apart (`require_mutual_auth` in a node that
+    /// other clusters may meet), it must name the cluster too, ours as any other: else whoever has one could say that
+    /// it is of ours, and who has none need only say so. For a host name the cluster is what a bridge says of the node.
     pub fn admits(&self, cluster: &str, node: Option<&str>, link: &LinkFacts) -> Result<(), Refusal> {
         self.may_meet(cluster, node)?;
         let own = self.is_own(cluster);
@@ -128,8 +132,10 @@ impl Federation {
             );
             return Err(Refusal { reason: Reason::EncryptionRequired, message });
         }
+        let binds = self.settings.require_mutual_auth && self.settings.mode != Mode::StrictIsolation;
         let Some(names) = &link.certificate else {
-            if own || !self.settings.require_mutual_auth {
+            let is_needed = if own { binds && link.asked } else { self.settings.require_mutual_auth };
+            if !is_needed {
                 return Ok(());
             }
             let message = format!(
@@ -142,10 +148,11 @@ impl Federation {
         let is_vouched = match names.vouch_for(cluster, node) {
             Vouches::Yes => true,
             Vouches::No => false,
+            Vouches::ForHost => !binds || !own && self.names_node(cluster, node),
             // Names of hosts may stand for a load balancer within one cluster, never between two.
-            Vouches::NotByName => own,
+            Vouches::NotByName => own && !binds,
         };
-        if is_vouched { Ok(()) } else { Err(mismatch(cluster, node)) }
+        if is_vouched { Ok(()) } else { Err(mismatch(cluster, node, own)) }
     }
 
     /// Whether a node of `cluster` may be a peer at all, before there is a link: what may be dialled.
@@ -270,6 +277,11 @@ impl Federation {
     }
 
     /// Bridges narrow: where a cluster has some, one of them must let the node pass, listed cluster or not.
+    /// Whether a bridge says of which cluster a node is.
+    fn names_node(&self, cluster: &str, node: Option<&str>) -> bool {
+        node.is_some_and(|node| self.bridges(cluster).any(|bridge| bridge.nodes.contains(node)))
+    }
+
     fn is_listed(&self, cluster: &str, node: Option<&str>) -> bool {
         let lets_pass =
             |bridge: &Bridge| bridge.nodes.is_empty() || node.is_none_or(|node| bridge.nodes.contains(node));
@@ -296,11 +308,17 @@ impl Default for LinkTerms {
     }
 }
 
-fn mismatch(cluster: &str, node: Option<&str>) -> Refusal {
+fn mismatch(cluster: &str, node: Option<&str>, own: bool) -> Refusal {
     let node = node.unwrap_or("<node id>");
+    let or_host = if own {
+        ""
+    } else {
+        " or, where no name in it begins with mpreg:// and a federation.bridge of the node that refuses lists this node, \
+         the host of the node id as DNS name"
+    };
     let message = format!(
         "Connection rejected: the certificate is not that of node '{node}' of cluster '{cluster}'. It needs the URI \
-         name {} or, where no name in it begins with mpreg://, the host of the node id as DNS name.",
+         name {}{or_host}.",
         certificate::uri_name(cluster, node)
     );
     Refusal { reason: Reason::CertificateMismatch, message }

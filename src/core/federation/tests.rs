@@ -37,7 +37,7 @@ fn plain() -> LinkFacts {
 fn certified(uris: &[&str], dns: &[&str]) -> LinkFacts {
     let texts = |list: &[&str]| list.iter().map(|t| Text::from(*t)).collect();
     let names = CertificateNames { uris: texts(uris), dns: texts(dns), addresses: Vec::new() };
-    LinkFacts { encrypted: true, certificate: Some(names) }
+    LinkFacts { encrypted: true, asked: true, certificate: Some(names) }
 }
 
 fn refused(federation: &Federation, cluster: &str, link: &LinkFacts) -> Option<Reason> {
@@ -131,21 +131,48 @@ fn encryption_is_required_of_other_clusters_alone() {
     assert_eq!(refusal.reason, Reason::EncryptionRequired);
     assert!(refusal.message.contains("federation.security.require_encryption"), "{}", refusal.message);
     assert!(
-        federation.admits("other", Some(NODE), &LinkFacts { encrypted: true, certificate: None }).is_ok()
+        federation
+            .admits("other", Some(NODE), &LinkFacts { encrypted: true, ..LinkFacts::default() })
+            .is_ok()
     );
     assert!(federation.admits("own", Some(NODE), &plain()).is_ok());
 }
 
 #[test]
-fn a_certificate_is_required_of_other_clusters_alone() {
-    let demanding = Settings { require_mutual_auth: true, ..settings(Mode::PermissiveBridging) };
-    let federation = Federation::new(demanding);
-    let encrypted = LinkFacts { encrypted: true, certificate: None };
+fn a_certificate_is_required_of_other_clusters_and_of_ours_where_it_is_asked_for() {
+    let demanding = |mode| Federation::new(Settings { require_mutual_auth: true, ..settings(mode) });
+    let federation = demanding(Mode::PermissiveBridging);
+    let encrypted = LinkFacts { encrypted: true, ..LinkFacts::default() };
     let refusal = federation.admits("other", Some(NODE), &encrypted).unwrap_err();
     assert_eq!(refusal.reason, Reason::CertificateMissing);
     assert!(refusal.message.contains("federation.security.require_mutual_auth"), "{}", refusal.message);
-    assert!(federation.admits("own", Some(NODE), &encrypted).is_ok());
-    assert_eq!(refused(&federation, "other", &certified(&[], &["n1.other.net"])), None);
+    assert!(federation.admits("own", Some(NODE), &encrypted).is_ok(), "none was asked for");
+    let asked = LinkFacts { asked: true, ..encrypted };
+    assert_eq!(refused(&federation, "own", &asked), Some(Reason::CertificateMissing));
+    assert_eq!(refused(&demanding(Mode::StrictIsolation), "own", &asked), None, "nobody else comes");
+}
+
+#[test]
+fn where_certificates_tell_clusters_apart_a_host_name_alone_does_not() {
+    let demanding = Settings { require_mutual_auth: true, ..bridged(&[("other", &[]), ("third", &[NODE])]) };
+    let federation = Federation::new(demanding);
+    let (host, mismatch) = (certified(&[], &["n1.other.net"]), Some(Reason::CertificateMismatch));
+    for (cluster, link, expected) in [
+        ("own", &host, mismatch),
+        ("own", &certified(&[], &["balancer.own.net"]), mismatch),
+        ("own", &certified(&["mpreg://own"], &[]), None),
+        ("other", &host, mismatch),
+        ("other", &certified(&["mpreg://other"], &[]), None),
+        ("third", &host, None),
+        ("third", &certified(&[], &["n2.other.net"]), mismatch),
+    ] {
+        assert_eq!(refused(&federation, cluster, link), expected, "{cluster} {link:?}");
+    }
+    let text = federation.admits("other", Some(NODE), &host).unwrap_err().message;
+    assert!(
+        text.contains("mpreg://other/wss://n1.other.net:7443") && text.contains("federation.bridge"),
+        "{text}"
+    );
 }
 
 #[test]
