@@ -154,7 +154,7 @@ impl Fabric {
         cluster: &str,
         node: &str,
         visited: Visited,
-        next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+        next_by_links: impl Fn(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
         note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
         if let Some(link) = self.linked(cluster, node).filter(|_| !visited.nodes.contains(&node)) {
@@ -170,18 +170,11 @@ impl Fabric {
             return Err(NoWay::LoopDetected);
         }
         let mode = self.link_state.mode();
-        let hops_max = u32::try_from(self.own.hops_max).unwrap_or(u32::MAX);
         if mode != Mode::Disabled
-            && let Some(next) =
-                next_by_links(&mut self.link_state, &cluster.into(), visited.clusters, hops_max)
+            && let Some((hop, next)) = self.by_links((cluster, node), visited, next_by_links)
         {
-            // A way that leads nowhere here is one that its neighbours still speak of: the others are tried.
-            let border = || self.border_to(&next.cluster, visited);
-            let hop = self.gateway(&next.cluster, (cluster, node), visited).or_else(border);
-            if let Some(hop) = hop {
-                note(By::LinkState(&next));
-                return Ok(hop);
-            }
+            note(By::LinkState(&next));
+            return Ok(hop);
         }
         let by_routes = match mode {
             Mode::Only => Err(NoWay::NoFabricPath),
@@ -198,6 +191,37 @@ impl Fabric {
                 Ok(hop)
             }
         }
+    }
+
+    /// A way that leads nowhere here is one that its neighbours still speak of: then the others are tried. So are they at
+    /// a border node that another one of ours chose: its own next cluster may lie behind that one.
+    fn by_links(
+        &mut self,
+        (cluster, node): (&str, &str),
+        visited: Visited,
+        next_by_links: impl Fn(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+    ) -> Option<(Hop, NextHop)> {
+        let (target, hops_max) = (Text::from(cluster), u32::try_from(self.own.hops_max).unwrap_or(u32::MAX));
+        let mut clusters = visited.clusters.to_vec();
+        let mut behind_others = Vec::new();
+        while let Some(next) = next_by_links(&mut self.link_state, &target, &clusters, hops_max) {
+            if let Some(hop) = self.gateway(&next.cluster, (cluster, node), visited) {
+                return Some((hop, next));
+            }
+            if !visited.from_own_cluster
+                && let Some(hop) = self.border_to(&next.cluster, visited)
+            {
+                return Some((hop, next));
+            }
+            clusters.push(next.cluster.clone());
+            behind_others.push(next);
+        }
+        // Routes, if they may be used, know of ways out of here, which are better than to hand it on once more.
+        let may_use_routes = self.link_state.mode() != Mode::Only;
+        behind_others
+            .into_iter()
+            .filter(|_| visited.from_own_cluster && !may_use_routes)
+            .find_map(|next| Some((self.border_to(&next.cluster, visited)?, next)))
     }
 
     fn by_routes<'s>(
@@ -249,6 +273,9 @@ impl Fabric {
     /// Within the own cluster: straight there, a short way through the overlay, or to the peer that told of the node
     /// last.
     pub(super) fn hop_within(&self, node: &str, visited: Visited) -> Option<Hop> {
+        if visited.nodes.contains(&node) {
+            return None; // it sent the message on, and would not know better now
+        }
         let own = self.cluster_id();
         let ways = self.kin.first_hops(node).iter().map(|t| &**t);
         let mut hops = std::iter::once(node)
