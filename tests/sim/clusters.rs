@@ -297,22 +297,27 @@ fn calm(plan: &Plan, world: &mut World) {
 fn two_hundred_clusters_in_hubs() {
     let clusters: usize =
         std::env::var("MPREG_SIM_CLUSTERS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
-    many_clusters(
+    let (found, asked) = many_clusters(
         &Plan { shape: Shape::usual(), ..Plan::hubs(clusters, (clusters / 20).max(3), 5) },
         1,
         3000,
     );
+    let share = 100.0 * found as f64 / asked as f64;
+    assert!(share >= LIVE_ROUTES_FOUND, "{share} %");
 }
 
-/// The same in small.
+/// The same in small: of some twenty links one is broken each second, which is much more than one in a hundred.
 #[test]
 fn clusters_in_hubs_answer_while_links_flap() {
-    for seed in seeds(1) {
-        many_clusters(&Plan::hubs(10, 3, 2), seed, 100);
-    }
+    let counts = seeds(1).into_iter().map(|seed| many_clusters(&Plan::hubs(10, 3, 2), seed, 100));
+    let (found, asked) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    let share = 100.0 * found as f64 / asked as f64;
+    println!("clusters in hubs: {found} of {asked} calls found a live way");
+    assert!(share >= LIVE_ROUTES_FOUND_IN_SMALL, "{share} %");
 }
 
-fn many_clusters(plan: &Plan, seed: u64, calls: usize) {
+/// How many calls found a live way, of those for which there was one.
+fn many_clusters(plan: &Plan, seed: u64, calls: usize) -> (usize, usize) {
     let count = plan.sizes.len();
     let (mut world, took) = plan.settled(seed, 120.0);
     world.run(10.0);
@@ -395,11 +400,12 @@ fn many_clusters(plan: &Plan, seed: u64, calls: usize) {
     let took = world.run_while(90.0, |w| !plan.is_settled(w));
     println!("{count} clusters: all as before {took:?} s after the restart of a hub, seed {seed}");
     assert!(took.is_some(), "{}, seed {seed}", plan.unsettled(&world));
-    assert!(share >= LIVE_ROUTES_FOUND, "{share} %, seed {seed}");
+    (good, live)
 }
 
 /// Percent.
 const LIVE_ROUTES_FOUND: f64 = 99.9;
+const LIVE_ROUTES_FOUND_IN_SMALL: f64 = 99.0;
 /// How long news of a route may rest at each cluster (`core::route::tell`).
 const ROUTE_NEWS: f64 = 0.25;
 const LEASE: f64 = 24.0;

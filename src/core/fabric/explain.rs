@@ -258,9 +258,7 @@ impl Fabric {
     ) -> Step {
         let mut onward = passage.cloned().unwrap_or_default();
         let budget = onward.hop_budget.unwrap_or(self.own.hops_max).min(self.own.hops_max);
-        let from = onward.nodes.last().cloned();
-        let from = from.as_deref().and_then(|peer| self.membership.peer(peer));
-        let from_own_cluster = from.is_some_and(|p| p.cluster_id == *self.cluster_id());
+        let from_own_cluster = onward.nodes.last().is_some_and(|peer| self.is_from_own_cluster(peer));
         if !self.is_foreign(cluster) {
             let text = format!("this node is one of {cluster}");
             return self.step(now, Verdict::reached("arrived", text));

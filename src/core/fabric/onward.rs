@@ -167,7 +167,7 @@ impl Fabric {
             clusters,
             hops: hops.into_iter().flatten().fold(self.own.hops_max, i64::min),
             nodes,
-            from_own_cluster: self.membership.peer(peer).is_none_or(|p| p.cluster_id == *own),
+            from_own_cluster: self.is_from_own_cluster(peer),
         })
     }
 

@@ -215,7 +215,8 @@ impl Fabric {
         // Who was sent a copy has it, and may still be the way to others.
         let mut done = passed.clone();
         done.extend(sent_to.iter().map(|n| &**n));
-        let visited = Visited { nodes: &passed, clusters: &clusters, from_own_cluster: from.is_some() };
+        let from_own_cluster = from.as_deref().is_some_and(|peer| self.is_from_own_cluster(peer));
+        let visited = Visited { nodes: &passed, clusters: &clusters, from_own_cluster };
         let Copies { hops, lost } = self.copies(&targets, &done, visited, Fabric::way_to);
         for (cluster, node, no_way) in lost {
             let text = format!("no way to the subscriber {node} of {cluster} ({})", no_way.word());

@@ -116,6 +116,11 @@ impl Tellers {
 }
 
 impl Fabric {
+    /// Whether a peer that handed a message here is of this cluster.
+    pub(super) fn is_from_own_cluster(&self, peer: &str) -> bool {
+        self.membership.peer(peer).is_none_or(|p| p.cluster_id == *self.cluster_id())
+    }
+
     /// Whether a message for `node` can be sent at all; this node reaches itself.
     pub fn reaches(&self, cluster: &str, node: &str) -> bool {
         let anywhere = Visited::default();
@@ -154,7 +159,7 @@ impl Fabric {
         cluster: &str,
         node: &str,
         visited: Visited,
-        next_by_links: impl Fn(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+        next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
         note: &mut dyn FnMut(By<'_>),
     ) -> Result<Hop, NoWay> {
         if let Some(link) = self.linked(cluster, node).filter(|_| !visited.nodes.contains(&node)) {
@@ -194,34 +199,25 @@ impl Fabric {
     }
 
     /// A way that leads nowhere here is one that its neighbours still speak of: then the others are tried. So are they at
-    /// a border node that another one of ours chose: its own next cluster may lie behind that one.
+    /// a border node that another one of ours chose, whose own next cluster may lie behind that one.
     fn by_links(
         &mut self,
         (cluster, node): (&str, &str),
         visited: Visited,
-        next_by_links: impl Fn(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
+        next_by_links: impl FnOnce(&mut LinkState, &Text, &[Text], u32) -> Option<NextHop>,
     ) -> Option<(Hop, NextHop)> {
         let (target, hops_max) = (Text::from(cluster), u32::try_from(self.own.hops_max).unwrap_or(u32::MAX));
-        let mut clusters = visited.clusters.to_vec();
-        let mut behind_others = Vec::new();
-        while let Some(next) = next_by_links(&mut self.link_state, &target, &clusters, hops_max) {
-            if let Some(hop) = self.gateway(&next.cluster, (cluster, node), visited) {
-                return Some((hop, next));
-            }
-            if !visited.from_own_cluster
-                && let Some(hop) = self.border_to(&next.cluster, visited)
-            {
-                return Some((hop, next));
-            }
-            clusters.push(next.cluster.clone());
-            behind_others.push(next);
+        let best = next_by_links(&mut self.link_state, &target, visited.clusters, hops_max)?;
+        let hop_to = |next: &NextHop| {
+            let border = || self.border_to(&next.cluster, visited);
+            let here = self.gateway(&next.cluster, (cluster, node), visited);
+            here.or_else(|| if visited.from_own_cluster { None } else { border() })
+        };
+        if let Some(hop) = hop_to(&best) {
+            return Some((hop, best));
         }
-        // Routes, if they may be used, know of ways out of here, which are better than to hand it on once more.
-        let may_use_routes = self.link_state.mode() != Mode::Only;
-        behind_others
-            .into_iter()
-            .filter(|_| visited.from_own_cluster && !may_use_routes)
-            .find_map(|next| Some((self.border_to(&next.cluster, visited)?, next)))
+        let others = self.link_state.ways_out(&target, visited.clusters, hops_max);
+        others.into_iter().find_map(|next| Some((hop_to(&next)?, next)))
     }
 
     fn by_routes<'s>(

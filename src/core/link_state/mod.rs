@@ -275,6 +275,13 @@ impl LinkState {
         ways.hops.get(ways.turn.checked_rem(ways.hops.len())?).cloned()
     }
 
+    /// Every neighbour from which a way leads on to `target`, whatever it costs, the cheapest first.
+    pub fn ways_out(&self, target: &Text, visited: &[Text], hops_max: u32) -> Vec<NextHop> {
+        let mut hops = self.graph().candidates(target, &visited.iter().cloned().collect(), hops_max);
+        hops.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        hops
+    }
+
     /// Whether any way leads to `cluster`, however long.
     pub fn reaches(&self, cluster: &str) -> bool {
         self.graph().reaches(cluster)

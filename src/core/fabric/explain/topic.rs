@@ -32,8 +32,8 @@ impl Fabric {
         let passed: Vec<&str> = onward.nodes.iter().map(|n| &**n).collect();
         let mut done = passed.clone();
         done.extend(onward.sent_to.iter().map(|n| &**n));
-        let visited =
-            Visited { nodes: &passed, clusters: &onward.clusters, from_own_cluster: from.is_some() };
+        let from_own_cluster = from.is_some_and(|peer| self.is_from_own_cluster(&peer));
+        let visited = Visited { nodes: &passed, clusters: &onward.clusters, from_own_cluster };
         let mut notes: BTreeMap<Text, Because> = BTreeMap::new();
         let way = |fabric: &mut Fabric, cluster: &str, node: &str, visited: Visited<'_>| {
             let mut because = Because::default();
