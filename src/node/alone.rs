@@ -148,7 +148,7 @@ impl Hub {
     fn try_again(self: &Arc<Self>, alone: Alone, error: CallError) {
         self.count_error(&error);
         let Alone { outlet, origin, frame, started, chosen, under_way, .. } = alone;
-        let (hub, tried) = (self.clone(), Tried { nodes: vec![chosen.node], failed: Some(error) });
+        let (hub, tried) = (self.clone(), Tried::one(chosen.node, error));
         let again = async move {
             if let Some(answer) = request::run_apart(hub.clone(), origin, frame, started, tried).await {
                 outlet.answer(&hub.counters, answer);

@@ -22,7 +22,7 @@ use super::{request, serve};
 use crate::core::catalog::{Delta, Text, TopicEntry, unset};
 use crate::core::discovery::{Discovery, LocalNode, Viewer};
 use crate::core::error::CallError;
-use crate::core::fabric::{Action, Call, Event, Execution, Fabric};
+use crate::core::fabric::{Action, Call, Chosen, Event, Execution, Fabric};
 use crate::core::membership::LinkId;
 use crate::core::pubsub::pattern::Pattern;
 use crate::core::pubsub::{ConnectionId, Message};
@@ -78,6 +78,20 @@ type Awaited = Receiver<Result<Box<RawValue>, CallError>>;
 pub struct Tried {
     pub nodes: Vec<Text>,
     pub failed: Option<CallError>,
+    /// One of them is asked a second time.
+    asks_again: bool,
+}
+
+impl Tried {
+    pub fn one(node: Text, failed: CallError) -> Tried {
+        Tried { nodes: vec![node], failed: Some(failed), asks_again: false }
+    }
+
+    /// Once, where a call went astray on its way: by the time that is known here, so is what was wrong with the way.
+    fn may_ask_again(&mut self) -> bool {
+        let astray = |e: &CallError| matches!(e.reason, Some(Reason::NoRoute | Reason::RouteLoop));
+        self.failed.as_ref().is_some_and(astray) && !std::mem::replace(&mut self.asks_again, true)
+    }
 }
 
 impl Control {
@@ -351,7 +365,15 @@ impl Hub {
                     Ok(chosen) if serves_it && chosen.node == *self.node_id() => return None,
                     Err(_) if serves_it => return None,
                     Ok(chosen) => chosen,
-                    Err(error) => return Some(Err(tried.failed.unwrap_or(error))),
+                    Err(error) => {
+                        let again = tried.may_ask_again();
+                        let chosen = again.then(|| control.fabric.choose_endpoint(demands, &[], now).ok());
+                        let leads_there = |c: &Chosen| control.fabric.reaches(&c.cluster, &c.node);
+                        match chosen.flatten().filter(leads_there) {
+                            Some(chosen) => chosen,
+                            None => return Some(Err(tried.failed.unwrap_or(error))),
+                        }
+                    }
                 };
                 let to = (chosen.cluster.clone(), chosen.node.clone());
                 let (answer, cancel) = self.ask(&mut control, to, demands, (args, kwargs), deadline, now);

@@ -58,8 +58,18 @@ impl Stranger {
         self.gossip("catalog_update", delta).await;
     }
 
-    /// Answers the next call.
+    /// Answers the next call with what was sent.
     async fn serve_one(&mut self) {
+        self.answer_one(|asked| (true, asked["args"].clone(), Value::Null)).await;
+    }
+
+    /// Says of the next call that it went no further than here.
+    async fn lose_one(&mut self) {
+        let error = json!({"error": "fabric_forward_failed", "reason": "no_peer_for_next_hop"});
+        self.answer_one(|_| (false, Value::Null, error)).await;
+    }
+
+    async fn answer_one(&mut self, outcome: impl FnOnce(&Value) -> (bool, Value, Value)) {
         let request = loop {
             let message = self.wire.next().await;
             if message["payload"]["payload"]["kind"] == "rpc-request" {
@@ -69,8 +79,9 @@ impl Stranger {
         let (asked, mut path) = (&request["payload"], request["headers"]["routing_path"].clone());
         path.as_array_mut().unwrap().push(json!(self.id));
         let source = &request["headers"]["source_cluster"];
-        let answer = json!({"kind": "rpc-response", "request_id": asked["request_id"], "success": true,
-            "result": asked["args"], "error": null, "responder": self.id, "reply_to": asked["reply_to"],
+        let (success, result, error) = outcome(asked);
+        let answer = json!({"kind": "rpc-response", "request_id": asked["request_id"], "success": success,
+            "result": result, "error": error, "responder": self.id, "reply_to": asked["reply_to"],
             "reply_cluster": source, "routing_path": path});
         let headers = json!({"correlation_id": asked["request_id"], "source_cluster": self.cluster,
             "target_cluster": source, "routing_path": [self.id], "federation_path": [self.cluster], "hop_budget": 5});
@@ -319,6 +330,31 @@ fn who_only_dials_is_called_over_its_link_by_all_and_after_a_new_one() {
             }
             edge.wire.leave().await;
         }
+    });
+}
+
+#[test]
+fn a_call_that_went_astray_is_sent_once_more_and_not_twice() {
+    let hub = node("");
+    run(async |_| {
+        let mut edge = Stranger::dial(&hub.url(), "c", "ws://127.0.0.1:1", &DialSettings::default()).await;
+        assert_eq!(edge.greet().await["r"], "STATUS");
+        edge.offer("edge.f").await;
+        let mut client = hub.wire().await;
+        eventually("the function of the edge", async || {
+            client.call("rpc_list", json!([])).await["r"]["c"].to_string().contains("edge.f")
+        })
+        .await;
+        client.send(request("1", json!([command("c", "edge.f", json!(["x"]))]))).await;
+        edge.lose_one().await;
+        edge.serve_one().await;
+        assert_eq!(client.next().await["r"]["c"], json!(["x"]));
+        client.send(request("2", json!([command("c", "edge.f", json!(["x"]))]))).await;
+        edge.lose_one().await;
+        edge.lose_one().await;
+        let answer = client.next().await;
+        assert_eq!(answer["error"]["code"], 1003, "{answer}");
+        assert!(answer["error"]["details"].to_string().contains("no_peer_for_next_hop"), "{answer}");
     });
 }
 

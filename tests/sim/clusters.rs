@@ -300,7 +300,7 @@ fn two_hundred_clusters_in_hubs() {
     let (found, asked) = many_clusters(
         &Plan { shape: Shape::usual(), ..Plan::hubs(clusters, (clusters / 20).max(3), 5) },
         1,
-        3000,
+        (400, 10),
     );
     let share = 100.0 * found as f64 / asked as f64;
     assert!(share >= LIVE_ROUTES_FOUND, "{share} %");
@@ -309,15 +309,16 @@ fn two_hundred_clusters_in_hubs() {
 /// The same in small: of some twenty links one is broken each second, which is much more than one in a hundred.
 #[test]
 fn clusters_in_hubs_answer_while_links_flap() {
-    let counts = seeds(1).into_iter().map(|seed| many_clusters(&Plan::hubs(10, 3, 2), seed, 100));
+    let counts = seeds(1).into_iter().map(|seed| many_clusters(&Plan::hubs(10, 3, 2), seed, (100, 1)));
     let (found, asked) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     let share = 100.0 * found as f64 / asked as f64;
     println!("clusters in hubs: {found} of {asked} calls found a live way");
     assert!(share >= LIVE_ROUTES_FOUND_IN_SMALL, "{share} %");
 }
 
-/// How many calls found a live way, of those for which there was one.
-fn many_clusters(plan: &Plan, seed: u64, calls: usize) -> (usize, usize) {
+/// How many calls found a live way, of those for which there was one. There are `rounds` of a tenth of a second, with so
+/// many calls in each.
+fn many_clusters(plan: &Plan, seed: u64, (rounds, calls): (usize, usize)) -> (usize, usize) {
     let count = plan.sizes.len();
     let (mut world, took) = plan.settled(seed, 120.0);
     world.run(10.0);
@@ -340,7 +341,7 @@ fn many_clusters(plan: &Plan, seed: u64, calls: usize) -> (usize, usize) {
     // One link in a hundred, and at least one, is broken each second, and dialled again.
     let (mut live, mut good, mut dead) = (0, 0, 0);
     let mut asked = Vec::new();
-    for round in 0..calls {
+    for round in 0..rounds {
         let pick = |w: &mut World, below: usize| (unit(&mut w.chance) * below as f64) as usize;
         if round % 10 == 0 {
             for _ in 0..plan.edges.len().div_ceil(100) {
@@ -352,15 +353,18 @@ fn many_clusters(plan: &Plan, seed: u64, calls: usize) -> (usize, usize) {
                 }
             }
         }
-        let (a, b) = (pick(&mut world, plan.sizes.iter().sum()), pick(&mut world, plan.sizes.iter().sum()));
-        let (from, to) = (plan.cluster_of(a), plan.cluster_of(b));
-        if from != to {
-            let id = format!("flap-{round}");
-            let is_live = plan.joined_with(&world, from).contains(&to);
-            call(&mut world, a, &id, &format!("where.{b}"), b, 20);
-            asked.push((id, is_live));
+        for n in 0..calls {
+            let nodes = plan.sizes.iter().sum();
+            let (a, b) = (pick(&mut world, nodes), pick(&mut world, nodes));
+            let (from, to) = (plan.cluster_of(a), plan.cluster_of(b));
+            if from != to {
+                let id = format!("flap-{round}-{n}");
+                let is_live = plan.joined_with(&world, from).contains(&to);
+                call(&mut world, a, &id, &format!("where.{b}"), b, 20);
+                asked.push((id, is_live));
+            }
+            world.run(0.1 / calls as f64);
         }
-        world.run(0.1);
     }
     world.run(1.0);
     let mut reasons: std::collections::BTreeMap<String, usize> = Default::default();
