@@ -55,7 +55,13 @@ impl CallError {
     /// harm.
     pub fn may_run_elsewhere(&self, is_idempotent: bool) -> bool {
         match self.reason {
-            Some(Reason::NoRoute | Reason::RouteLoop | Reason::HopBudget | Reason::FunctionNotFound) => true,
+            Some(
+                Reason::NoRoute
+                | Reason::RouteLoop
+                | Reason::HopBudget
+                | Reason::FunctionNotFound
+                | Reason::PeerStopping,
+            ) => true,
             Some(Reason::LinkLost) => is_idempotent,
             _ => false,
         }

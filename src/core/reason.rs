@@ -131,6 +131,7 @@ reasons! {
     PublicationsFlood "publications_flood" "A peer sent more publications than limits.peer_publications_per_second or limits.peer_publication_bytes_per_second allows." "Look at who publishes through that peer; raise the limit if so much is wanted.";
     LinkStateOff "link_state_off" "A link-state update was passed on and not used, because link state is off here." "Set link_state.mode to prefer or only if calls are to follow link state.";
     LinkStateUnrouted "link_state_unrouted" "A link-state update of a cluster to which its sender has announced no accepted route; it waits for one." "Nothing, unless it goes on: then see [[route.policy]] for why the route is refused, and whether the sender should know that cluster.";
+    PeerStopping "peer_stopping" "The node that a call was sent to is stopping or drained and takes no new work; nothing has run." "Nothing where another node serves the function: then that one is asked. Else see that node.";
 }
 
 impl Reason {

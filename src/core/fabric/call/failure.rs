@@ -20,6 +20,7 @@ pub(super) fn call_error(response: &RpcResponse, command: &str) -> CallError {
                 "fabric_hop_budget_exhausted" => Reason::HopBudget,
                 _ => match error.reason.as_deref() {
                     Some(LINK_LOST) => Reason::LinkLost,
+                    Some(word) if STOPPING.iter().any(|r| r.name() == word) => Reason::PeerStopping,
                     Some(word) => NoWay::of_word(word).map_or(Reason::NoRoute, NoWay::reason),
                     None => Reason::NoRoute,
                 },
@@ -39,8 +40,7 @@ pub(super) fn error_object(error: &CallError, command: &str) -> Box<RawValue> {
     if error.code == NOT_FOUND {
         return failure("fabric_route_not_found", command);
     }
-    if matches!(error.reason, Some(Reason::Stopping | Reason::Draining)) {
-        // Nothing has run: whoever asked may ask another node.
+    if error.reason.is_some_and(|reason| STOPPING.contains(&reason)) {
         return RpcError {
             error: "fabric_forward_failed".into(),
             command: Some(command.into()),
@@ -94,3 +94,6 @@ pub(super) fn clipped(text: &str) -> String {
 pub(super) const LINK_LOST: &str = "link_lost";
 /// Of an error text from elsewhere.
 const ERROR_CHARS_MAX: usize = 4000;
+
+/// Of a node that takes no new work: whoever asked may ask another one.
+const STOPPING: [Reason; 2] = [Reason::Stopping, Reason::Draining];
