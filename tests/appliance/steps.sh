@@ -70,8 +70,9 @@ import collections, json, sys
 told = collections.defaultdict(list)
 for line in sys.stdin:
     entry = json.loads(line)
-    if entry.get("_SYSTEMD_UNIT") == "mpreg.service":
-        told[entry["_SYSTEMD_INVOCATION_ID"]].append(entry["MESSAGE"])
+    # Of a process that has just ended the journal may know no more than its number.
+    if "mpreg.service" in (entry.get("_SYSTEMD_UNIT"), entry.get("SYSLOG_IDENTIFIER", "") + ".service"):
+        told[entry["_PID"]].append(entry["MESSAGE"])
 print(*({" // ".join(lines) for lines in told.values()} or ["nothing was told"]), sep="\n")')
     echo "told: $said"
     [ "$(wc -l <<< "$said")" = 1 ] && ! grep -q ' // ' <<< "$said" || fail "more than one line"
