@@ -87,10 +87,15 @@ impl Tried {
         Tried { nodes: vec![node], failed: Some(failed), asks_again: false }
     }
 
-    /// Once, where a call went astray on its way: by the time that is known here, so is what was wrong with the way.
-    fn may_ask_again(&mut self) -> bool {
+    /// Whom to ask again, once, where a call went astray on its way: by the time that is known here, so is what was wrong
+    /// with the way.
+    fn once_more(&mut self, fabric: &Fabric, demands: &Demands<'_>, now: Now) -> Option<Chosen> {
         let astray = |e: &CallError| matches!(e.reason, Some(Reason::NoRoute | Reason::RouteLoop));
-        self.failed.as_ref().is_some_and(astray) && !std::mem::replace(&mut self.asks_again, true)
+        if !self.failed.as_ref().is_some_and(astray) || std::mem::replace(&mut self.asks_again, true) {
+            return None;
+        }
+        let chosen = fabric.choose_endpoint(demands, &[], now).ok()?;
+        fabric.reaches(&chosen.cluster, &chosen.node).then_some(chosen)
     }
 }
 
@@ -365,15 +370,10 @@ impl Hub {
                     Ok(chosen) if serves_it && chosen.node == *self.node_id() => return None,
                     Err(_) if serves_it => return None,
                     Ok(chosen) => chosen,
-                    Err(error) => {
-                        let again = tried.may_ask_again();
-                        let chosen = again.then(|| control.fabric.choose_endpoint(demands, &[], now).ok());
-                        let leads_there = |c: &Chosen| control.fabric.reaches(&c.cluster, &c.node);
-                        match chosen.flatten().filter(leads_there) {
-                            Some(chosen) => chosen,
-                            None => return Some(Err(tried.failed.unwrap_or(error))),
-                        }
-                    }
+                    Err(error) => match tried.once_more(&control.fabric, demands, now) {
+                        Some(chosen) => chosen,
+                        None => return Some(Err(tried.failed.unwrap_or(error))),
+                    },
                 };
                 let to = (chosen.cluster.clone(), chosen.node.clone());
                 let (answer, cancel) = self.ask(&mut control, to, demands, (args, kwargs), deadline, now);

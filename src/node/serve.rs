@@ -7,8 +7,7 @@ use smol::Timer;
 
 use super::connection::{Connection, Origin};
 use super::hub::{Hub, Newcomer};
-use crate::config::ClientAuth;
-use crate::config::Settings;
+use crate::config::{ClientAuth, Settings};
 use crate::core::catalog::Text;
 use crate::core::discovery::{Binding, Viewer, resolve_tenant};
 use crate::core::fabric::Event;

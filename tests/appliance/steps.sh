@@ -70,8 +70,8 @@ import collections, json, sys
 told = collections.defaultdict(list)
 for line in sys.stdin:
     entry = json.loads(line)
-    # Of a process that has just ended the journal may know no more than its number.
-    if "mpreg.service" in (entry.get("_SYSTEMD_UNIT"), entry.get("SYSLOG_IDENTIFIER", "") + ".service"):
+    # Of a process that has just ended the journal may not know the invocation, but always the number.
+    if entry.get("_SYSTEMD_UNIT") == "mpreg.service":
         told[entry["_PID"]].append(entry["MESSAGE"])
 print(*({" // ".join(lines) for lines in told.values()} or ["nothing was told"]), sep="\n")')
     echo "told: $said"

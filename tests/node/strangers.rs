@@ -92,6 +92,13 @@ impl Stranger {
     }
 }
 
+async fn until_listed(client: &mut Wire, function: &str) {
+    eventually("the function of the other node", async || {
+        client.call("rpc_list", json!([])).await["r"]["c"].to_string().contains(function)
+    })
+    .await;
+}
+
 fn wall() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
 }
@@ -200,10 +207,7 @@ fn what_is_over_looping_or_said_twice_has_its_reason_and_the_link_lives() {
         assert_eq!(e.greet().await["r"], "STATUS");
         e.offer("far.f").await;
         let mut client = node.wire().await;
-        eventually("the function of e", async || {
-            client.call("rpc_list", json!([])).await["r"]["c"].to_string().contains("far.f")
-        })
-        .await;
+        until_listed(&mut client, "far.f").await;
         let looping = json!({"kind": "rpc-request", "request_id": "r", "command": "far.f", "args": [],
             "reply_to": d.id, "target_cluster": "e"});
         let headers =
@@ -320,10 +324,7 @@ fn who_only_dials_is_called_over_its_link_by_all_and_after_a_new_one() {
             edge.offer("edge.f").await;
             for node in [&hub, &far] {
                 let mut client = node.wire().await;
-                eventually("the function of the edge", async || {
-                    client.call("rpc_list", json!([])).await["r"]["c"].to_string().contains("edge.f")
-                })
-                .await;
+                until_listed(&mut client, "edge.f").await;
                 client.send(request("9", json!([command("c", "edge.f", json!(["x"]))]))).await;
                 edge.serve_one().await;
                 assert_eq!(client.next().await["r"]["c"], json!(["x"]));
@@ -341,10 +342,7 @@ fn a_call_that_went_astray_is_sent_once_more_and_not_twice() {
         assert_eq!(edge.greet().await["r"], "STATUS");
         edge.offer("edge.f").await;
         let mut client = hub.wire().await;
-        eventually("the function of the edge", async || {
-            client.call("rpc_list", json!([])).await["r"]["c"].to_string().contains("edge.f")
-        })
-        .await;
+        until_listed(&mut client, "edge.f").await;
         client.send(request("1", json!([command("c", "edge.f", json!(["x"]))]))).await;
         edge.lose_one().await;
         edge.serve_one().await;

@@ -302,7 +302,7 @@ fn two_hundred_clusters_in_hubs() {
         1,
         (400, 10),
     );
-    let share = 100.0 * found as f64 / asked as f64;
+    let share = percent(found, asked);
     assert!(share >= LIVE_ROUTES_FOUND, "{share} %");
 }
 
@@ -311,9 +311,13 @@ fn two_hundred_clusters_in_hubs() {
 fn clusters_in_hubs_answer_while_links_flap() {
     let counts = seeds(1).into_iter().map(|seed| many_clusters(&Plan::hubs(10, 3, 2), seed, (100, 1)));
     let (found, asked) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-    let share = 100.0 * found as f64 / asked as f64;
+    let share = percent(found, asked);
     println!("clusters in hubs: {found} of {asked} calls found a live way");
     assert!(share >= LIVE_ROUTES_FOUND_IN_SMALL, "{share} %");
+}
+
+fn percent(found: usize, asked: usize) -> f64 {
+    100.0 * found as f64 / asked as f64
 }
 
 /// How many calls found a live way, of those for which there was one. There are `rounds` of a tenth of a second, with so
@@ -384,7 +388,7 @@ fn many_clusters(plan: &Plan, seed: u64, (rounds, calls): (usize, usize)) -> (us
             *reasons.entry(text.chars().take(110).collect()).or_default() += 1;
         }
     }
-    let share = 100.0 * good as f64 / live as f64;
+    let share = percent(good, live);
     println!(
         "{count} clusters, flapping: {good} of {live} calls with a live way found it = {share:.2} %, {dead} without"
     );

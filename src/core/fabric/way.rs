@@ -208,10 +208,9 @@ impl Fabric {
     ) -> Option<(Hop, NextHop)> {
         let (target, hops_max) = (Text::from(cluster), u32::try_from(self.own.hops_max).unwrap_or(u32::MAX));
         let best = next_by_links(&mut self.link_state, &target, visited.clusters, hops_max)?;
-        let hop_to = |next: &NextHop| {
-            let border = || self.border_to(&next.cluster, visited);
-            let here = self.gateway(&next.cluster, (cluster, node), visited);
-            here.or_else(|| if visited.from_own_cluster { None } else { border() })
+        let hop_to = |next: &NextHop| match self.gateway(&next.cluster, (cluster, node), visited) {
+            None if !visited.from_own_cluster => self.border_to(&next.cluster, visited),
+            here => here,
         };
         if let Some(hop) = hop_to(&best) {
             return Some((hop, best));

@@ -94,6 +94,5 @@ pub(super) fn clipped(text: &str) -> String {
 pub(super) const LINK_LOST: &str = "link_lost";
 /// Of an error text from elsewhere.
 const ERROR_CHARS_MAX: usize = 4000;
-
 /// Of a node that takes no new work: whoever asked may ask another one.
 const STOPPING: [Reason; 2] = [Reason::Stopping, Reason::Draining];
